@@ -1,0 +1,113 @@
+"""Units, coordinate frames and the records that every part shares.
+
+Frames: a name that ends in ``_px0`` is in pixels of the slide's level 0, origin at the top left of
+OpenSlide's frame; ``_px`` is in pixels of the tile or crop at hand; ``_um`` is in micrometres;
+``mpp`` is micrometres per pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Status = Literal["done", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A square of a slide: ``size_px`` x ``size_px`` pixels once read at ``mpp``."""
+
+    x_px0: int
+    y_px0: int
+    size_px: int
+    mpp: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One suspicious cell of a slide: its box in level-0 pixels, scores and class.
+
+    ``probabilities`` maps the cell head's class names to p; ``attention`` is None where the slide
+    head has none; ``descriptions`` is None without the description module.
+    """
+
+    x_px0: float
+    y_px0: float
+    w_px0: float
+    h_px0: float
+    detector_score: float
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    label: str = ""
+    attention: float | None = None
+    descriptions: tuple[str, ...] | None = None
+
+    @property
+    def centre_px0(self) -> tuple[float, float]:
+        """The box's centre ``(x, y)`` in level-0 pixels."""
+        return self.x_px0 + self.w_px0 / 2, self.y_px0 + self.h_px0 / 2
+
+
+@dataclass(frozen=True)
+class ImageQuality:
+    """Whether the picture is fit to be read: ``verdict`` is ``ok`` or ``rescan: <reason>``.
+
+    ``flags`` are short findings for slides.csv (``pen``, ``bubbles``, ``blur``, ``mpp mismatch`` …);
+    ``measures`` are the numbers behind them, each named with its unit.
+    """
+
+    verdict: str
+    flags: tuple[str, ...] = ()
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """True where no rescan is asked for."""
+        return self.verdict == "ok"
+
+
+@dataclass(frozen=True)
+class Adequacy:
+    """Estimate of squamous cellularity, never the specimen's verdict.
+
+    ``verdict``: ``adequate``, ``scant``, ``scant, abnormal cells suspected`` or
+    ``not assessable: <reason>``. ``n_squamous`` is the estimated number of nucleated,
+    well-visualised squamous cells with the 95 % interval ``low``-``high``; None where not estimated.
+    """
+
+    verdict: str
+    n_squamous: float | None = None
+    low: float | None = None
+    high: float | None = None
+    limit: int | None = None
+    preparation: str | None = None
+
+
+@dataclass(frozen=True)
+class SlideResult:
+    """One slide's reading: what ``result.json`` holds, the truth from which all else is rebuilt.
+
+    A failed slide has only ``slide_id, path, status, error, fingerprint``. ``probabilities``,
+    ``p_positive``, ``positive`` and ``label`` are empty or None where there was no cell to judge.
+    """
+
+    slide_id: str
+    path: str
+    status: Status
+    error: str | None = None
+    label: str | None = None
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    p_positive: float | None = None
+    positive: bool | None = None
+    threshold: float | None = None
+    n_cells: int = 0
+    cells: tuple[Cell, ...] = ()
+    image_quality: ImageQuality | None = None
+    adequacy: Adequacy | None = None
+    slide: Mapping[str, Any] = field(default_factory=dict)
+    """dimensions, mpp, mpp_source, objective, vendor, bounds_px0, kind (slide|field), synthetic, case facts"""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """wall-clock seconds by stage; ``total`` is the slide's own"""
+    fingerprint: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """koilo_version, bundle name and hash, config, engine, device, slide's identity, started_at"""
