@@ -112,8 +112,6 @@ def folder_lock(folder: Path, name: str = ".koilo.lock") -> Iterator[None]:
         handle.close()
 
 
-
-
 def _output_error(path: Path, error: OSError) -> OutputError:
     reasons = {
         errno.ENOSPC: "the disk is full. Free some space",
