@@ -1,0 +1,1 @@
+"""Tile and cell encoders by name."""
