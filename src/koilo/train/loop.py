@@ -1,0 +1,274 @@
+"""The one training loop: steps, accumulates, averages, schedules, logs, saves and resumes.
+
+A recipe owns the mathematics, the loop the mechanics. A recipe never calls ``backward``, ``step``
+or ``save`` and never sets its model's mode. All that a run has learnt lives in ``recipe.model``
+(a teacher is a submodule, a queue a buffer), so that a checkpoint holds it.
+
+A run that was killed goes on from its last checkpoint, also in mid-epoch, and on the CPU ends with
+the same bits: batches are a function of (epoch, index), and all global random generators are
+seeded anew at each update from (seed, update). Mixed precision comes in through
+``LoopConfig.precision``; several processes would wrap the model and divide ``_batches``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from koilo.errors import TrainingError
+from koilo.files import ensure_folder, folder_lock, sha256_text, write_json
+from koilo.runtime import autocast, choose_device, mix_seed, seed_all, set_threads
+from koilo.train.checkpoint import read_checkpoint, write_checkpoint, write_weights
+from koilo.train.ema import MovingAverage
+from koilo.train.recipe import LoopConfig, Progress, Recipe
+from koilo.train.record import TrainLog, hash_files, write_run
+from koilo.train.schedule import lr_factor, parameter_groups
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a finished run gives back; ``recipe.model`` holds the saved weights as well."""
+
+    weights: Path
+    metrics: dict[str, float]
+    steps: int
+    seconds: float
+
+
+def fit(
+    recipe: Recipe,
+    config: LoopConfig,
+    out: Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    data: Sequence[Path] = (),
+) -> FitResult:
+    """Train ``recipe.model`` and leave ``model.safetensors`` and the run's records in ``out``.
+
+    A checkpoint in ``out`` is resumed. ``settings`` (the recipe's own configuration as plain
+    values) and the hashes of the ``data`` files are recorded; a checkpoint of others is refused.
+
+    Raises:
+        TrainingError: a loss or gradient is not finite, the recipe gives no batch or no gradient,
+            or the checkpoint in ``out`` belongs to another run.
+        OutputError: ``out`` cannot be written, is full, or another run writes there.
+    """
+    ensure_folder(out)
+    with folder_lock(out):
+        return _Run(recipe, config, out, settings or {}, data).run()
+
+
+class _Run:
+    """One run in progress: the state that a checkpoint holds, and what moves it."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        config: LoopConfig,
+        out: Path,
+        settings: Mapping[str, Any],
+        data: Sequence[Path],
+    ) -> None:
+        set_threads(config.threads)
+        self.recipe, self.config, self.out = recipe, config, out
+        self.device = choose_device(config.device)
+        self.model = recipe.model.to(self.device)
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(
+                self.model,
+                lr=config.lr,
+                weight_decay=config.weight_decay,
+                lr_scales=config.lr_scales,
+            ),
+            lr=config.lr,
+        )
+        self.ema = MovingAverage(self.model, config.ema) if config.ema else None
+        self.step = self.epoch = self.index = 0
+        self.seconds = 0.0
+        record = {"recipe": type(recipe).__qualname__, "loop": asdict(config), **settings}
+        hashes = hash_files(data)
+        self.fingerprint = _fingerprint(record, config, hashes)
+        self._resume()
+        write_run(out / "run.json", config=record, data=hashes)
+        self.log = TrainLog(out / "log.jsonl", from_step=self.step)
+
+    def run(self) -> FitResult:
+        """Step to the end, measure, and write the weights."""
+        started, before = time.perf_counter(), self.seconds
+        batches = self._batches()
+        while self.step < self.config.steps:
+            record = self._update(batches)
+            self.seconds = before + time.perf_counter() - started
+            self._after_update(record)
+        if self.ema is not None:
+            self.model.load_state_dict(self.ema.shadow)
+        metrics = self._evaluate(averaged=False)
+        weights = self.out / "model.safetensors"
+        write_weights(weights, self.model, {"fingerprint": self.fingerprint})
+        seconds = before + time.perf_counter() - started
+        write_json(
+            self.out / "metrics.json",
+            {"metrics": metrics, "steps": self.step, "seconds": round(seconds, 1)},
+        )
+        return FitResult(weights, metrics, self.step, seconds)
+
+    def _update(self, batches: Iterator[Any]) -> dict[str, float]:
+        """One optimiser update from ``accumulation`` batches; gives what is logged."""
+        config = self.config
+        seed_all(mix_seed(config.seed, self.step))
+        self.model.train()
+        factor = lr_factor(self.step, config.steps, warmup=config.warmup, schedule=config.schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, float] = {}
+        for batch in itertools.islice(batches, config.accumulation):
+            for name, value in self._backward(batch).items():
+                sums[name] = sums.get(name, 0.0) + value / config.accumulation
+        norm = self._clip()
+        self.optimizer.step()
+        if self.ema is not None:
+            self.ema.update(self.model, self.step)
+        self.step += 1
+        with torch.no_grad():
+            self.recipe.after_step(self._progress())
+        return {**sums, "grad_norm": norm, "lr": config.lr * factor}
+
+    def _backward(self, batch: Any) -> dict[str, float]:
+        """Forward and backward of one batch; the sum of its losses is refused where not finite."""
+        with autocast(self.device, self.config.precision):
+            losses = self.recipe.losses(_to_device(batch, self.device), self._progress())
+        with_gradient = [value for value in losses.values() if value.requires_grad]
+        if not with_gradient:
+            raise TrainingError(
+                f"At step {self.step} no loss of {', '.join(losses) or 'none'} carries a gradient. "
+                "A recipe gives at least one that does. Check its losses()."
+            )
+        total = torch.stack([value.float() for value in with_gradient]).sum()
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        values["loss"] = float(total.detach())
+        self._require_finite(values)
+        (total / self.config.accumulation).backward()
+        return values
+
+    def _clip(self) -> float:
+        """Clip the gradient and give its norm before clipping."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        limit = self.config.clip or math.inf
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+        self._require_finite({"gradient norm": norm})
+        return norm
+
+    def _require_finite(self, values: Mapping[str, float]) -> None:
+        bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            raise TrainingError(
+                f"Training stopped at step {self.step}: {', '.join(bad)}. Losses and gradients "
+                f"must be finite. The last good checkpoint in {self.out} is whole: lower the "
+                "learning rate (with a new --out) or check the data."
+            )
+
+    def _after_update(self, record: dict[str, float]) -> None:
+        """Log, measure and save where their turn has come."""
+        config, last = self.config, self.step == self.config.steps
+        if last or self.step % config.log_every == 0:
+            self.log.add(self.step, epoch=self.epoch, seconds=round(self.seconds, 2), **record)
+        if config.evaluate_every and self.step % config.evaluate_every == 0 and not last:
+            self._evaluate(averaged=True)
+        if last or self.step % config.checkpoint_every == 0:
+            self._save()
+
+    def _evaluate(self, *, averaged: bool) -> dict[str, float]:
+        """The recipe's measures; ``averaged`` lends it the moving average meanwhile."""
+        self.model.eval()
+        with torch.no_grad():
+            if averaged and self.ema is not None:
+                with self.ema.applied(self.model):
+                    metrics = dict(self.recipe.evaluate())
+            else:
+                metrics = dict(self.recipe.evaluate())
+        self.log.add(self.step, evaluate=metrics)
+        return metrics
+
+    def _batches(self) -> Iterator[Any]:
+        """Batches without end from where the run stands; keeps ``epoch`` and ``index`` current."""
+        while True:
+            epoch_batches = self.recipe.batches(self.epoch)
+            empty = self.index == 0
+            for batch in _from_index(epoch_batches, self.index):
+                empty = False
+                # Counted before the batch is used: a checkpoint is written only after its update.
+                self.index += 1
+                yield batch
+            if empty:
+                raise TrainingError(
+                    f"Epoch {self.epoch} has no batch. At least one is needed. "
+                    "Check the data and the batch size."
+                )
+            self.epoch, self.index = self.epoch + 1, 0
+
+    def _progress(self) -> Progress:
+        return Progress(step=self.step, steps=self.config.steps, epoch=self.epoch)
+
+    def _save(self) -> None:
+        state = {
+            "fingerprint": self.fingerprint,
+            "step": self.step,
+            "epoch": self.epoch,
+            "index": self.index,
+            "seconds": self.seconds,
+            "model": self.model.state_dict(),
+            "ema": self.ema.shadow if self.ema is not None else {},
+            "optimizer": self.optimizer.state_dict(),
+        }
+        write_checkpoint(self.out / "checkpoint.pt", state)
+
+    def _resume(self) -> None:
+        state = read_checkpoint(self.out / "checkpoint.pt", self.fingerprint)
+        if state is None:
+            return
+        self.step, self.epoch, self.index = state["step"], state["epoch"], state["index"]
+        self.seconds = state["seconds"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.ema is not None:
+            self.ema.load(state["ema"])
+
+
+def _fingerprint(record: Mapping[str, Any], config: LoopConfig, hashes: Mapping[str, str]) -> str:
+    """Key of a run: every setting that touches the result, and the data (not its place)."""
+    silent = {f.name for f in fields(config) if f.metadata.get("result") is False}
+    loop = {name: value for name, value in record["loop"].items() if name not in silent}
+    return sha256_text(
+        repr(sorted({**record, "loop": sorted(loop.items())}.items()))
+        + repr(sorted(hashes.values()))
+    )
+
+
+def _from_index(batches: Iterable[Any], index: int) -> Iterator[Any]:
+    """The batches from number ``index`` on: by indexing where they can be, else by running on."""
+    make = getattr(batches, "__getitem__", None)
+    if make is not None and isinstance(batches, Sized):
+        return (make(i) for i in range(index, len(batches)))
+    return itertools.islice(batches, index, None)
+
+
+def _to_device(batch: Any, device: torch.device) -> Any:
+    """The same structure with every tensor on ``device``."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {key: _to_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(_to_device(value, device) for value in batch))
+    if isinstance(batch, list | tuple):
+        return type(batch)(_to_device(value, device) for value in batch)
+    return batch
