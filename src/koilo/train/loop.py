@@ -13,18 +13,21 @@ seeded anew at each update from (seed, update). Mixed precision comes in through
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from koilo.config import fingerprint, to_dict
 from koilo.errors import TrainingError
-from koilo.files import ensure_folder, folder_lock, sha256_text, write_json
+from koilo.files import ensure_folder, folder_lock, write_json
+from koilo.progress import progress
 from koilo.runtime import autocast, choose_device, mix_seed, seed_all, set_threads
 from koilo.train.checkpoint import read_checkpoint, write_checkpoint, write_weights
 from koilo.train.ema import MovingAverage
@@ -48,13 +51,14 @@ def fit(
     config: LoopConfig,
     out: Path,
     *,
-    settings: Mapping[str, Any] | None = None,
+    settings: Any = None,
     data: Sequence[Path] = (),
 ) -> FitResult:
     """Train ``recipe.model`` and leave ``model.safetensors`` and the run's records in ``out``.
 
-    A checkpoint in ``out`` is resumed. ``settings`` (the recipe's own configuration as plain
-    values) and the hashes of the ``data`` files are recorded; a checkpoint of others is refused.
+    A checkpoint in ``out`` is resumed. ``settings`` (the recipe's own configuration: its dataclass,
+    or a mapping of plain values) and the hashes of the ``data`` files are recorded; a checkpoint of
+    others is refused.
 
     Raises:
         TrainingError: a loss or gradient is not finite, the recipe gives no batch or no gradient,
@@ -63,7 +67,7 @@ def fit(
     """
     ensure_folder(out)
     with folder_lock(out):
-        return _Run(recipe, config, out, settings or {}, data).run()
+        return _Run(recipe, config, out, settings, data).run()
 
 
 class _Run:
@@ -74,7 +78,7 @@ class _Run:
         recipe: Recipe,
         config: LoopConfig,
         out: Path,
-        settings: Mapping[str, Any],
+        settings: Any,
         data: Sequence[Path],
     ) -> None:
         set_threads(config.threads)
@@ -93,21 +97,24 @@ class _Run:
         self.ema = MovingAverage(self.model, config.ema) if config.ema else None
         self.step = self.epoch = self.index = 0
         self.seconds = 0.0
-        record = {"recipe": type(recipe).__qualname__, "loop": asdict(config), **settings}
         hashes = hash_files(data)
-        self.fingerprint = _fingerprint(record, config, hashes)
+        name = type(recipe).__qualname__
+        self.fingerprint = _fingerprint(name, config, settings, hashes)
         self._resume()
-        write_run(out / "run.json", config=record, data=hashes)
+        write_run(out / "run.json", config=_record(name, config, settings), data=hashes)
         self.log = TrainLog(out / "log.jsonl", from_step=self.step)
 
     def run(self) -> FitResult:
         """Step to the end, measure, and write the weights."""
         started, before = time.perf_counter(), self.seconds
         batches = self._batches()
-        while self.step < self.config.steps:
-            record = self._update(batches)
-            self.seconds = before + time.perf_counter() - started
-            self._after_update(record)
+        left = self.config.steps - self.step
+        with progress(f"training in {self.out}", left, unit="steps") as advance:
+            while self.step < self.config.steps:
+                record = self._update(batches)
+                self.seconds = before + time.perf_counter() - started
+                self._after_update(record)
+                advance(1)
         if self.ema is not None:
             self.model.load_state_dict(self.ema.shadow)
         metrics = self._evaluate(averaged=False)
@@ -243,14 +250,19 @@ class _Run:
             self.ema.load(state["ema"])
 
 
-def _fingerprint(record: Mapping[str, Any], config: LoopConfig, hashes: Mapping[str, str]) -> str:
+def _fingerprint(name: str, config: LoopConfig, settings: Any, hashes: Mapping[str, str]) -> str:
     """Key of a run: every setting that touches the result, and the data (not its place)."""
-    silent = {f.name for f in fields(config) if f.metadata.get("result") is False}
-    loop = {name: value for name, value in record["loop"].items() if name not in silent}
-    return sha256_text(
-        repr(sorted({**record, "loop": sorted(loop.items())}.items()))
-        + repr(sorted(hashes.values()))
-    )
+    if is_dataclass(settings):
+        own = fingerprint(settings)
+    else:
+        own = json.dumps(settings or {}, sort_keys=True, default=str)
+    return fingerprint(config, name, own, *sorted(hashes.values()))
+
+
+def _record(name: str, config: LoopConfig, settings: Any) -> dict[str, Any]:
+    """The run's whole configuration as plain values."""
+    own = to_dict(settings) if is_dataclass(settings) else dict(settings or {})
+    return {"recipe": name, "loop": to_dict(config), "settings": own}
 
 
 def _from_index(batches: Iterable[Any], index: int) -> Iterator[Any]:
