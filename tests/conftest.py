@@ -11,7 +11,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-import pytest
+import pytest  # noqa: E402  after the thread settings, which numpy reads when imported
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -107,7 +107,7 @@ def _build_parser(config_class: type[Any], prog: str, description: str) -> Any:
             nargs = {("many", False): "+", ("many", True): "*", ("one", True): "?"}.get(
                 (place, optional)
             )
-            extra = {"nargs": nargs} if nargs else {}
+            extra: dict[str, Any] = {"nargs": nargs} if nargs else {}
             if optional:
                 extra["default"] = _default(field)
             parser.add_argument(

@@ -52,7 +52,7 @@ class Cell:
 class ImageQuality:
     """Whether the picture is fit to be read: ``verdict`` is ``ok`` or ``rescan: <reason>``.
 
-    ``flags`` are short findings for slides.csv (``pen``, ``bubbles``, ``blur``, ``mpp mismatch`` …);
+    ``flags`` are short findings for slides.csv (``pen``, ``blur``, ``mpp mismatch`` …);
     ``measures`` are the numbers behind them, each named with its unit.
     """
 
@@ -72,7 +72,7 @@ class Adequacy:
 
     ``verdict``: ``adequate``, ``scant``, ``scant, abnormal cells suspected`` or
     ``not assessable: <reason>``. ``n_squamous`` is the estimated number of nucleated,
-    well-visualised squamous cells with the 95 % interval ``low``-``high``; None where not estimated.
+    well-visualised squamous cells with the 95 % interval ``low``-``high``; None if not estimated.
     """
 
     verdict: str
@@ -105,7 +105,8 @@ class SlideResult:
     image_quality: ImageQuality | None = None
     adequacy: Adequacy | None = None
     slide: Mapping[str, Any] = field(default_factory=dict)
-    """dimensions, mpp, mpp_source, objective, vendor, bounds_px0, kind (slide|field), synthetic, case facts"""
+    """dimensions, mpp, mpp_source, objective, vendor, bounds_px0, kind (slide or field), synthetic,
+    and under ``case`` what the manifest says of the specimen"""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """wall-clock seconds by stage; ``total`` is the slide's own"""
     fingerprint: str = ""

@@ -1,0 +1,257 @@
+"""The files that a screening leaves, written and read in this one place.
+
+``DIR/<slide_id>/result.json`` is the truth; ``cells.parquet`` and ``cells.geojson`` hold the kept
+cells, best first; ``DIR/slides.csv`` is rebuilt whole from the result.json files. Within a slide's
+folder result.json is written last: where it stands, everything else stands too.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from koilo import __version__
+from koilo.errors import OutputError
+from koilo.files import atomic_path, write_json, write_text
+from koilo.types import Adequacy, Cell, ImageQuality, SlideResult
+
+RESULT = "result.json"
+CELLS = "cells.parquet"
+GEOJSON = "cells.geojson"
+REPORT = "report.html"
+SLIDES_CSV = "slides.csv"
+
+FORMAT = 1
+
+_BOX = ("x_px0", "y_px0", "w_px0", "h_px0", "detector_score")
+_UUIDS = uuid.uuid5(uuid.NAMESPACE_URL, "koilo:cells")
+_COLOURS = {
+    "NILM": (120, 144, 156),
+    "ASC-US": (251, 192, 45),
+    "LSIL": (245, 124, 0),
+    "ASC-H": (216, 67, 21),
+    "HSIL": (198, 40, 40),
+    "SCC": (136, 14, 79),
+    "AGC": (106, 27, 154),
+}
+
+
+def class_colour(name: str) -> tuple[int, int, int]:
+    """RGB colour of a class wherever koilo shows it; a fold has its last member's."""
+    return _COLOURS.get(name.split("+")[-1], (84, 110, 122))
+
+
+def write_slide_result(folder: Path, result: SlideResult) -> None:
+    """Write one slide's files (all but the report) into its ``folder``; result.json last.
+
+    Raises:
+        OutputError: the disk is full or the folder cannot be written; nothing half-written is left.
+    """
+    (folder / RESULT).unlink(missing_ok=True)
+    if result.status == "failed":
+        for name in (CELLS, GEOJSON, REPORT):
+            (folder / name).unlink(missing_ok=True)
+        kept = ("slide_id", "path", "status", "error", "fingerprint")
+        write_json(folder / RESULT, {"format": FORMAT} | {k: getattr(result, k) for k in kept})
+        return
+    _write_cells(folder / CELLS, result)
+    write_text(folder / GEOJSON, json.dumps(cells_geojson(result), allow_nan=False) + "\n")
+    value = asdict(replace(result, cells=()))
+    del value["cells"]
+    write_json(folder / RESULT, {"format": FORMAT} | value)
+
+
+def read_slide_result(folder: Path, *, with_cells: bool = True) -> SlideResult:
+    """Read one slide's result back from its folder.
+
+    Raises:
+        OutputError: result.json is missing or not one of koilo's.
+    """
+    path = folder / RESULT
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if value.pop("format") != FORMAT:
+            raise ValueError("another format")
+        for name, kind in (("image_quality", ImageQuality), ("adequacy", Adequacy)):
+            if value.get(name):
+                inner = value[name]
+                if "flags" in inner:
+                    inner["flags"] = tuple(inner["flags"])
+                value[name] = kind(**inner)
+        result = SlideResult(**value)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"{path} is not a result of this koilo ({error}). Delete the slide's folder and screen "
+            "it again."
+        ) from error
+    if with_cells and result.status == "done":
+        result = replace(result, cells=_read_cells(folder / CELLS))
+    return result
+
+
+def read_results(out: Path) -> list[SlideResult]:
+    """Every slide's result below ``out``, without cells, ordered by slide_id."""
+    folders = sorted(path.parent for path in out.glob(f"*/{RESULT}"))
+    return [read_slide_result(folder, with_cells=False) for folder in folders]
+
+
+def ranked(results: Sequence[SlideResult]) -> list[SlideResult]:
+    """Most suspicious first; slides without a score next (a person must look), then the failed."""
+
+    def key(result: SlideResult) -> tuple[int, float, str]:
+        if result.status == "failed":
+            return 2, 0.0, result.slide_id
+        if result.p_positive is None:
+            return 1, 0.0, result.slide_id
+        return 0, -result.p_positive, result.slide_id
+
+    return sorted(results, key=key)
+
+
+def write_slides_csv(out: Path, results: Sequence[SlideResult]) -> None:
+    """Rebuild ``slides.csv``: one row a slide in the order of ``results``, UTF-8 without BOM."""
+    classes = list(dict.fromkeys(name for result in results for name in result.probabilities))
+    buffer = io.StringIO()
+    columns = (
+        ["slide_id", "path", "status", "error", "label"]
+        + [f"p_{name}" for name in classes]
+        + ["p_positive", "positive", "threshold", "n_cells", "n_squamous_estimate"]
+        + ["image_quality", "adequacy", "quality_flags", "seconds", "bundle", "koilo_version"]
+    )
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    for result in results:
+        writer.writerow(_csv_row(result, classes))
+    write_text(out / SLIDES_CSV, buffer.getvalue())
+
+
+def cells_geojson(result: SlideResult) -> dict[str, Any]:
+    """The kept cells as QuPath detections, in level-0 pixels less OpenSlide's bounds."""
+    bounds = result.slide.get("bounds_px0") or (0, 0, 0, 0)
+    features = [
+        _feature(result, number, cell, bounds[0], bounds[1])
+        for number, cell in enumerate(result.cells)
+    ]
+    return {
+        "type": "FeatureCollection",
+        "koilo": _stamp(result),
+        "features": features,
+    }
+
+
+def _csv_row(result: SlideResult, classes: Sequence[str]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "slide_id": result.slide_id,
+        "path": result.path,
+        "status": result.status,
+        "error": result.error or "",
+    }
+    if result.status == "failed":
+        return row
+    row |= {f"p_{name}": _number(result.probabilities.get(name)) for name in classes}
+    quality, adequacy = result.image_quality, result.adequacy
+    return row | {
+        "label": result.label or "",
+        "p_positive": _number(result.p_positive),
+        "positive": "" if result.positive is None else str(result.positive).lower(),
+        "threshold": _number(result.threshold),
+        "n_cells": result.n_cells,
+        "n_squamous_estimate": ""
+        if adequacy is None or adequacy.n_squamous is None
+        else round(adequacy.n_squamous),
+        "image_quality": quality.verdict if quality else "",
+        "adequacy": adequacy.verdict if adequacy else "",
+        "quality_flags": "; ".join(quality.flags) if quality else "",
+        "seconds": round(result.seconds.get("total", 0.0), 2),
+        "bundle": result.provenance.get("bundle", ""),
+        "koilo_version": result.provenance.get("koilo_version", ""),
+    }
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _feature(
+    result: SlideResult, number: int, cell: Cell, left_px0: float, top_px0: float
+) -> dict[str, Any]:
+    x0, y0 = cell.x_px0 - left_px0, cell.y_px0 - top_px0
+    x1, y1 = x0 + cell.w_px0, y0 + cell.h_px0
+    ring = [
+        [round(x, 2), round(y, 2)] for x, y in [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]
+    ]
+    measurements = {"detector": round(cell.detector_score, 6)}
+    measurements |= {f"p_{name}": round(p, 6) for name, p in cell.probabilities.items()}
+    if cell.attention is not None:
+        measurements["attention"] = round(cell.attention, 6)
+    return {
+        "type": "Feature",
+        "id": str(uuid.uuid5(_UUIDS, f"{result.slide_id}/{result.fingerprint}/{number}")),
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {
+            "objectType": "detection",
+            "classification": {"name": cell.label, "color": list(class_colour(cell.label))},
+            "measurements": measurements,
+        },
+    }
+
+
+def _stamp(result: SlideResult) -> dict[str, str]:
+    return {
+        "koilo_version": str(result.provenance.get("koilo_version", __version__)),
+        "fingerprint": result.fingerprint,
+        "bundle": str(result.provenance.get("bundle", "")),
+        "bundle_sha256": str(result.provenance.get("bundle_sha256", "")),
+    }
+
+
+def _write_cells(path: Path, result: SlideResult) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    cells = result.cells
+    names = list(cells[0].probabilities) if cells else []
+    columns: dict[str, Any] = {
+        name: pa.array([getattr(cell, name) for cell in cells], pa.float64()) for name in _BOX
+    }
+    for name in names:
+        columns[f"p_{name}"] = pa.array([cell.probabilities[name] for cell in cells], pa.float32())
+    columns["label"] = pa.array([cell.label for cell in cells], pa.string())
+    columns["attention"] = pa.array([cell.attention for cell in cells], pa.float32())
+    columns["descriptions"] = pa.array(
+        [None if cell.descriptions is None else list(cell.descriptions) for cell in cells],
+        pa.list_(pa.string()),
+    )
+    table = pa.table(columns).replace_schema_metadata(_stamp(result))
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def _read_cells(path: Path) -> tuple[Cell, ...]:
+    import pyarrow.parquet as pq
+
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} cannot be read ({error}). Screen the slide again.") from error
+    names = [name for name in (rows[0] if rows else {}) if name.startswith("p_")]
+    return tuple(
+        Cell(
+            x_px0=row["x_px0"],
+            y_px0=row["y_px0"],
+            w_px0=row["w_px0"],
+            h_px0=row["h_px0"],
+            detector_score=row["detector_score"],
+            probabilities={name[2:]: row[name] for name in names},
+            label=row["label"],
+            attention=row["attention"],
+            descriptions=None if row["descriptions"] is None else tuple(row["descriptions"]),
+        )
+        for row in rows
+    )
