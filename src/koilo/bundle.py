@@ -62,7 +62,7 @@ class Bundle:
             BundleError: the bundle has no such stage.
         """
         try:
-            return self.spec["stages"][name]  # type: ignore[no-any-return]
+            return self.spec["stages"][name]
         except KeyError as error:
             raise BundleError(
                 f"bundle {self.name} has no {name} stage, only {', '.join(self.spec['stages'])}. "

@@ -14,10 +14,12 @@ from pathlib import Path
 from koilo.errors import ManifestError
 from koilo.files import write_text
 
-SLIDE_SUFFIXES = frozenset(
-    (".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".mrxs")
-    + (".scn", ".bif", ".svslide", ".czi", ".dcm")
-)
+SLIDE_SUFFIXES = frozenset({".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".mrxs", ".scn"}) | {
+    ".bif",
+    ".svslide",
+    ".czi",
+    ".dcm",
+}
 IMAGE_SUFFIXES = frozenset([".png", ".jpg", ".jpeg"])
 
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')

@@ -1,0 +1,1 @@
+"""Metrics, intervals and figures on plain arrays; no torch."""

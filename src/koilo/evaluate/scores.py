@@ -1,0 +1,89 @@
+"""How good scores and labels are against the truth: AUC, specificity, F1, confusion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+def auc(truth: ArrayLike, score: ArrayLike) -> float:
+    """Area under the ROC curve, ties counted half; NaN where one class is absent.
+
+    Args:
+        truth: (N,) booleans, True = positive.
+        score: (N,) numbers, higher = more positive.
+    """
+    from scipy.stats import rankdata
+
+    positive = np.asarray(truth, dtype=bool)
+    n_positive = int(positive.sum())
+    n_negative = positive.size - n_positive
+    if not n_positive or not n_negative:
+        return float("nan")
+    ranks = rankdata(np.asarray(score, dtype=float))
+    wins = ranks[positive].sum() - n_positive * (n_positive + 1) / 2
+    return float(wins / (n_positive * n_negative))
+
+
+def sensitivity_specificity(
+    truth: ArrayLike, score: ArrayLike, threshold: float
+) -> tuple[float, float]:
+    """Sensitivity and specificity where ``score >= threshold`` is called positive.
+
+    Either is NaN where its class is absent.
+    """
+    positive = np.asarray(truth, dtype=bool)
+    called = np.asarray(score, dtype=float) >= threshold
+    return _share(called[positive]), _share(~called[~positive])
+
+
+def confusion(
+    truth: Sequence[str], called: Sequence[str], classes: Sequence[str]
+) -> NDArray[np.int64]:
+    """Counts (C, C): rows are the truth, columns what was called, in the order of ``classes``."""
+    place = {name: index for index, name in enumerate(classes)}
+    table = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    for true, call in zip(truth, called, strict=True):
+        table[place[true], place[call]] += 1
+    return table
+
+
+def f1_by_class(table: ArrayLike) -> Floats:
+    """F1 of each class (C,) from a confusion table (C, C), which may hold weights.
+
+    A class that is neither there nor called is NaN.
+    """
+    counts = np.asarray(table, dtype=float)
+    hits = np.diag(counts)
+    total = counts.sum(axis=0) + counts.sum(axis=1)
+    return np.divide(2 * hits, total, out=np.full(hits.shape, np.nan), where=total > 0)
+
+
+def macro_f1(table: ArrayLike) -> float:
+    """Mean of the F1 of the classes that occur in a confusion table (C, C)."""
+    return float(np.nanmean(f1_by_class(table)))
+
+
+def cohen_kappa(table: ArrayLike) -> float:
+    """Cohen's kappa of a confusion table (C, C); NaN where chance agreement is complete."""
+    counts = np.asarray(table, dtype=float)
+    n = counts.sum()
+    observed = np.trace(counts) / n
+    expected = float(counts.sum(axis=0) @ counts.sum(axis=1)) / n**2
+    return float((observed - expected) / (1 - expected)) if expected < 1 else float("nan")
+
+
+def reweighted(table: ArrayLike, class_counts: ArrayLike) -> Floats:
+    """A confusion table whose rows are scaled to other class counts (C,); empty rows stay empty."""
+    counts = np.asarray(table, dtype=float)
+    rows = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, rows, out=np.zeros_like(counts), where=rows > 0)
+    return share * np.asarray(class_counts, dtype=float)[:, None]
+
+
+def _share(values: NDArray[np.bool_]) -> float:
+    return float(values.mean()) if values.size else float("nan")
