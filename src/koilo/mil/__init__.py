@@ -1,0 +1,16 @@
+"""Slide heads: from a bag of cells to the classes of a slide."""
+
+from koilo.mil.bags import INPUTS, Bag, collate, head_inputs
+from koilo.mil.heads import HEADS, build_head
+from koilo.mil.predict import SlideHead, load_head
+
+__all__ = [
+    "HEADS",
+    "INPUTS",
+    "Bag",
+    "SlideHead",
+    "build_head",
+    "collate",
+    "head_inputs",
+    "load_head",
+]
