@@ -1,0 +1,7 @@
+"""What a person reads of a screening: one page a slide, one page over the run."""
+
+from koilo.report.index import render_index
+from koilo.report.pictures import QualityMap
+from koilo.report.render import render_report
+
+__all__ = ["QualityMap", "render_index", "render_report"]

@@ -1,0 +1,106 @@
+"""Which cells a report shows, in what order, and the numbers that tie them to the overview."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from koilo.report import words
+from koilo.report.pictures import CROP_SIDE_PX, jpeg_uri
+from koilo.types import Cell
+
+MOST_CROPS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCell:
+    """One cell of the gallery; ``number`` is its mark on the overview."""
+
+    number: int
+    rank: int
+    cell: Cell
+    p_label: float | None
+    p_positive: float
+    picture: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The cells of one class, most suspicious first; ``n_kept`` counts those not shown, too."""
+
+    label: str
+    n_kept: int
+    cells: tuple[ShownCell, ...]
+
+
+def build_gallery(
+    cells: Sequence[Cell], crops: Sequence[NDArray[np.uint8]], class_order: Sequence[str]
+) -> tuple[Group, ...]:
+    """Group the pictured cells by class, gravest class first, and number them as they are shown.
+
+    Where there are more than ``MOST_CROPS`` pictures, the cells with the highest p of any class
+    but NILM are shown.
+
+    Args:
+        cells: of the slide, best detector score first.
+        crops: uint8 (P, P, 3), aligned with the first cells.
+        class_order: the cell head's classes, NILM first.
+
+    Raises:
+        ValueError: there are more crops than cells.
+    """
+    if len(crops) > len(cells):
+        raise ValueError(
+            f"There are {len(crops)} crops for {len(cells)} cells. "
+            "Crops are aligned with the first cells, one each."
+        )
+    pictured = sorted(range(len(crops)), key=lambda i: _suspicion(cells[i]), reverse=True)
+    shown: dict[str, list[int]] = {}
+    for index in pictured[:MOST_CROPS]:
+        shown.setdefault(cells[index].label, []).append(index)
+    kept = Counter(cell.label for cell in cells)
+    groups, number = [], 0
+    for label in sorted(shown, key=lambda label: _gravity(label, class_order), reverse=True):
+        members = []
+        for index in shown[label]:
+            number += 1
+            members.append(_shown(number, index, cells[index], crops[index]))
+        groups.append(Group(label, kept[label], tuple(members)))
+    return tuple(groups)
+
+
+def class_counts(cells: Sequence[Cell], class_order: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """How many of the kept cells the cell classifier gave each class, gravest first."""
+    kept = Counter(cell.label for cell in cells)
+    order = sorted(kept, key=lambda label: _gravity(label, class_order), reverse=True)
+    return tuple((label, kept[label]) for label in order)
+
+
+def p_positive(cell: Cell) -> float:
+    """1 − p(NILM); the detector's score where the cell has no class probabilities."""
+    negative = cell.probabilities.get(words.NEGATIVE_CLASS)
+    return cell.detector_score if negative is None else 1.0 - negative
+
+
+def _shown(number: int, index: int, cell: Cell, crop: NDArray[np.uint8]) -> ShownCell:
+    return ShownCell(
+        number=number,
+        rank=index + 1,
+        cell=cell,
+        p_label=cell.probabilities.get(cell.label),
+        p_positive=p_positive(cell),
+        picture=jpeg_uri(crop, side_px=CROP_SIDE_PX),
+    )
+
+
+def _suspicion(cell: Cell) -> tuple[float, float]:
+    return p_positive(cell), cell.detector_score
+
+
+def _gravity(label: str, class_order: Sequence[str]) -> tuple[int, str]:
+    """Place in the class list; an unknown label stands above NILM and below the rest."""
+    return (class_order.index(label) * 2 if label in class_order else 1), label
