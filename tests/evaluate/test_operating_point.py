@@ -1,0 +1,69 @@
+"""The rule that locks a threshold, and what it promises."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from koilo.evaluate.operating_point import (
+    lock_operating_point,
+    lock_threshold,
+    score_specificity_at,
+    score_threshold,
+)
+
+
+@pytest.mark.parametrize(("n", "rank"), [(1, 1), (2, 2), (19, 19), (20, 19), (21, 20), (100, 95)])
+def test_the_threshold_is_the_ceiling_of_95_percent_highest_positive(n: int, rank: int) -> None:
+    scores = np.linspace(1.0, 0.1, n)  # highest first
+    assert lock_threshold(scores, np.ones(n, dtype=bool)) == scores[rank - 1]
+
+
+def test_negatives_do_not_move_the_threshold() -> None:
+    positive = [0.7, 0.6, 0.2]
+    alone = lock_threshold(positive, [True] * 3)
+    assert lock_threshold([*positive, 0.99, 0.0], [True] * 3 + [False] * 2) == alone == 0.2
+
+
+def test_a_tie_with_the_threshold_is_positive_on_both_sides() -> None:
+    sensitivity, specificity = score_threshold([0.5, 0.5, 0.4], [True, False, False], 0.5)
+    assert (sensitivity, specificity) == (1.0, 0.5)
+
+
+scored = st.lists(
+    st.tuples(st.floats(0, 1, width=32), st.booleans()), min_size=2, max_size=60
+).filter(lambda rows: {truth for _, truth in rows} == {True, False})
+
+
+@given(scored)
+def test_the_locked_threshold_reaches_the_sensitivity_and_the_next_higher_score_does_not(
+    rows: list[tuple[float, bool]],
+) -> None:
+    scores, truth = map(np.array, zip(*rows, strict=True))
+    point = lock_operating_point(scores, truth, "made up")
+    assert point.sensitivity >= 0.95
+    higher = scores[truth & (scores > point.threshold)]
+    if len(higher):
+        assert score_threshold(scores, truth, higher.min())[0] < 0.95
+    assert point.specificity == score_specificity_at(scores, truth)
+    assert json.loads(json.dumps(point.to_dict()))["n_positive"] == int(truth.sum())
+
+
+@pytest.mark.parametrize(
+    ("scores", "truth", "said"),
+    [
+        ([0.1, 0.2], [False, False], "no positive"),
+        ([0.1, 0.2], [True, True], "no negative"),
+        ([0.1, np.nan], [True, False], "not finite"),
+        ([0.1], [True, False], "must be"),
+    ],
+)
+def test_what_cannot_be_locked_is_refused(
+    scores: list[float], truth: list[bool], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        lock_operating_point(scores, truth, "bad")
