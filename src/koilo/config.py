@@ -73,7 +73,7 @@ def parse(config_class: type[C], arguments: Sequence[str], *, prog: str, descrip
         raise SystemExit(0)
     try:
         parsed = parser.parse_args(normalised)
-        values = parser.instantiate_classes(parsed)
+        values = parser.instantiate(parsed)
     except ConfigError:
         raise
     except Exception as error:  # jsonargparse raises several kinds; each becomes one line

@@ -1,0 +1,84 @@
+"""Write docs/results.md from the JSON that the other scripts in runs/ leave in docs/results/.
+
+Run: ``make results``. Nothing on that page is written by hand.
+
+A result file holds: ``name, title, command, commit, data, seed, seconds``; ``figures`` and
+``controls`` (name -> number, or {estimate, low, high}); ``tables`` (title -> {columns, rows});
+``notes`` (list of text) and ``pictures`` (list of files beside it).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "docs" / "results"
+PAGE = ROOT / "docs" / "results.md"
+
+HEAD = """<!-- Written by `make results` from docs/results/*.json: do not edit. -->
+
+# Results
+
+Every figure was left by a script in `runs/` or `benchmarks/`, named above it with its commit, data
+and seed. Intervals are 95 %, bootstrapped over whole blocks of fields. Phantom and composed slides
+are synthetic: figures on them say that the machinery works and carry no clinical claim.
+"""
+
+
+def main() -> int:
+    """Write the page; the status is 1 where ``--check`` finds it stale."""
+    pages = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))]
+    text = "\n".join([HEAD, *(render(page) for page in pages)])
+    if "--check" in sys.argv[1:]:
+        return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text)
+    PAGE.write_text(text, encoding="utf-8")
+    print(f"{PAGE}: {len(pages)} results")
+    return 0
+
+
+def render(page: dict[str, Any]) -> str:
+    """One result file as Markdown."""
+    parts = [f"## {page.get('title', page['name'])}\n"]
+    facts = [f"`{page['command']}`", f"commit {str(page['commit'])[:12]}", f"seed {page['seed']}"]
+    facts += [f"{float(page['seconds']):,.0f} s", f"data: {page['data']}"]
+    parts.append(" · ".join(facts) + "\n")
+    parts += [f"{note}\n" for note in page.get("notes", [])]
+    for title, key in (("figure", "figures"), ("trivial control", "controls")):
+        values = page.get(key) or {}
+        if values:
+            rows = [[name, _number(value)] for name, value in values.items()]
+            parts.append(_table([title, "value"], rows))
+    for title, table in (page.get("tables") or {}).items():
+        parts.append(f"**{title}**\n")
+        rows = [[_number(cell) for cell in row] for row in table["rows"]]
+        parts.append(_table(table["columns"], rows))
+    parts += [f"![{name}](results/{name})\n" for name in page.get("pictures", [])]
+    return "\n".join(parts)
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, dict) and "estimate" in value:
+        if value.get("low") is None:
+            return _number(value["estimate"])
+        bounds = f"{_number(value['low'])} – {_number(value['high'])}"
+        return f"{_number(value['estimate'])} ({bounds})"
+    if value is None:
+        return "–"
+    if isinstance(value, bool | str):
+        return str(value).replace("|", "\\|")
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
