@@ -140,11 +140,11 @@ def specimen_rows(result: SlideResult) -> tuple[tuple[str, str], ...]:
     """Specimen and case as given in the manifest; what was not given is said to be not given."""
     case = {**result.slide.get("case", {}), **result.slide}
     rows = [
-        (title, words.plain(case.get(key)) if case.get(key) not in (None, "") else "not given")
+        (title, _as_given(key, case[key]) if case.get(key) not in (None, "") else "not given")
         for key, title in _SPECIMEN.items()
     ]
     rows += [
-        (title, words.plain(case[key]))
+        (title, _as_given(key, case[key]))
         for key, title in _CLINICAL.items()
         if case.get(key) not in (None, "")
     ]
@@ -223,6 +223,12 @@ def _scant_text(verdict: str, result: SlideResult) -> str:
     return f"{verdict}. Few squamous cells; only a reader calls a specimen unsatisfactory."
 
 
+def _as_given(key: str, value: Any) -> str:
+    """A manifest's value in a report's words; one without such words stays as it is."""
+    text = words.plain(value)
+    return _VALUE_TEXTS.get(key, {}).get(text.casefold(), text)
+
+
 def _as_texts(value: Any) -> list[str]:
     """Strings of a bundle's list; an entry may be a mapping with a name."""
     if value is None:
@@ -239,7 +245,7 @@ def _as_texts(value: Any) -> list[str]:
 _SPECIMEN = {
     "accession": "Accession",
     "case_id": "Case",
-    "preparation": "Specimen type (preparation)",
+    "preparation": "Specimen type",
     "site": "Site",
     "collected_on": "Collected on",
 }
@@ -250,6 +256,18 @@ _CLINICAL = {
     "hpv": "HPV test (as given)",
     "history": "History",
     "centre": "Centre",
+}
+_VALUE_TEXTS = {
+    "preparation": {
+        "conventional": "conventional smear",
+        "thinprep": "liquid-based (ThinPrep)",
+        "surepath": "liquid-based (SurePath)",
+    },
+    "hpv": {
+        "16": "positive, type 16",
+        "18": "positive, type 18",
+        "other": "positive, another type",
+    },
 }
 _FLAG_TEXTS = {
     "pen": "Pen marks were left out of the reading.",

@@ -30,7 +30,7 @@ class ShownCell:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The cells of one class, most suspicious first; ``n_kept`` counts those not shown, too."""
+    """The cells of one class, likeliest first; ``n_kept`` counts those not shown, too."""
 
     label: str
     n_kept: int
@@ -40,10 +40,11 @@ class Group:
 def build_gallery(
     cells: Sequence[Cell], crops: Sequence[NDArray[np.uint8]], class_order: Sequence[str]
 ) -> tuple[Group, ...]:
-    """Group the pictured cells by class, gravest class first, and number them as they are shown.
+    """Group the pictured cells by class and number them as they are shown.
 
-    Where there are more than ``MOST_CROPS`` pictures, the cells with the highest p of any class
-    but NILM are shown.
+    The gravest class comes first, and within a class the cell with the highest p of it. Where
+    there are more than ``MOST_CROPS`` pictures, the cells with the highest p of any class but NILM
+    are shown.
 
     Args:
         cells: of the slide, best detector score first.
@@ -66,7 +67,7 @@ def build_gallery(
     groups, number = [], 0
     for label in sorted(shown, key=lambda label: _gravity(label, class_order), reverse=True):
         members = []
-        for index in shown[label]:
+        for index in sorted(shown[label], key=lambda i: -cells[i].probabilities.get(label, 0.0)):
             number += 1
             members.append(_shown(number, index, cells[index], crops[index]))
         groups.append(Group(label, kept[label], tuple(members)))
