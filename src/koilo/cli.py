@@ -32,8 +32,8 @@ VERBS: dict[str, Verb | str] = {
         "Screen slides, folders or a manifest of cytology slides into a results folder.",
     ),
     "classify": Verb(
-        "koilo.cells.classify:classify",
-        "koilo.cells.classify:ClassifyConfig",
+        "koilo.cells.verb:classify",
+        "koilo.cells.verb:ClassifyConfig",
         "Write class probabilities of single-cell images to a CSV file.",
     ),
     "inspect": Verb(

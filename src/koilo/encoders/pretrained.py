@@ -47,16 +47,15 @@ def read_tfjs_trunk(json_path: Path, bin_path: Path) -> NanoDetTrunk:
     return trunk.eval()
 
 
-def calibrate_batchnorm(trunk: nn.Module, batches: Iterable[Tensor]) -> None:
+def calibrate_batchnorm(trunk: NanoDetTrunk, batches: Iterable[Tensor]) -> None:
     """Set every BatchNorm's statistics from ``batches`` and keep the eval-mode output unchanged.
 
     Args:
         trunk: a trunk whose BatchNorm only adds a bias, as `read_tfjs_trunk` returns it.
         batches: float RGB images of 0-255, ``(B, 3, H, W)``; a few hundred are enough.
     """
-    norms = [unit[1] for unit in conv_units(trunk)]
-    sums: dict[nn.Module, list[Tensor]] = {norm: [] for norm in norms}
-    handles = [norm.register_forward_pre_hook(_collector(sums[norm])) for norm in norms]
+    sums: dict[nn.Module, list[Tensor]] = {unit[1]: [] for unit in conv_units(trunk)}
+    handles = [norm.register_forward_pre_hook(_collector(store)) for norm, store in sums.items()]
     trunk.eval()
     try:
         with torch.no_grad():
@@ -64,8 +63,8 @@ def calibrate_batchnorm(trunk: nn.Module, batches: Iterable[Tensor]) -> None:
                 trunk(images)
     finally:
         _remove(handles)
-    for norm in norms:
-        mean, square = torch.stack(sums[norm]).mean(0)  # (C,), (C,)
+    for norm, store in sums.items():
+        mean, square = torch.stack(store).mean(0)  # (C,), (C,)
         _recentre(norm, mean, (square - mean**2).clamp_min(0.0))
 
 
@@ -87,10 +86,13 @@ def _read_tfjs_weights(json_path: Path, bin_path: Path) -> dict[str, np.ndarray]
 
 
 def _set_folded(unit: ConvUnit, kernel: np.ndarray, bias: np.ndarray) -> None:
-    norm = unit[1]
+    conv, norm = unit[0], unit[1]
+    assert isinstance(conv, nn.Conv2d)
     assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     with torch.no_grad():
-        unit[0].weight.copy_(torch.from_numpy(kernel.astype(np.float32)))
+        conv.weight.copy_(torch.from_numpy(kernel.astype(np.float32)))
         norm.running_mean.zero_()
         norm.running_var.fill_(1.0 - norm.eps)
         norm.weight.fill_(1.0)
@@ -112,6 +114,8 @@ def _remove(handles: list[RemovableHandle]) -> None:
 
 def _recentre(norm: nn.Module, mean: Tensor, variance: Tensor) -> None:
     assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     with torch.no_grad():
         scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         shift = norm.bias - scale * norm.running_mean

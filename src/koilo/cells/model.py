@@ -1,0 +1,69 @@
+"""The cell network: a trunk by name, maps pooled over the crop and its middle, a linear head.
+
+The nucleus lies at the crop's centre, the neighbourhood around it; so each of the last maps gives
+two means, over everything and over the middle half [recipe: NanoDet start, stages 2 and 3].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from koilo.encoders.zoo import build_encoder
+
+MODELS: dict[str, str] = {"pooled": "koilo.cells.model:PooledCellNet"}
+"""Cell models by the name that a bundle states."""
+
+
+class PooledCellNet(nn.Module):
+    """Crops to features and logits.
+
+    Args:
+        n_outputs: classes, the background included where the model has one.
+        encoder: a name of `koilo.encoders.zoo.ENCODERS`.
+        encoder_config: arguments that replace the encoder's defaults.
+        n_maps: how many of the trunk's last maps are pooled.
+        dropout: share of features dropped in training.
+    """
+
+    def __init__(
+        self,
+        n_outputs: int,
+        encoder: str = "nanodet",
+        encoder_config: Mapping[str, Any] | None = None,
+        n_maps: int = 2,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.trunk = build_encoder(encoder, **(encoder_config or {}))
+        channels: tuple[int, ...] = tuple(self.trunk.channels)  # type: ignore[arg-type]
+        self.n_maps = min(n_maps, len(channels))
+        self.n_features = 2 * sum(channels[-self.n_maps :])
+        self.norm = nn.BatchNorm1d(self.n_features, affine=False)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.n_features, n_outputs)
+        nn.init.zeros_(self.head.bias)
+        nn.init.normal_(self.head.weight, std=0.01)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map float RGB ``(B, 3, P, P)`` of 0-255 to normalised features ``(B, D)``."""
+        maps = self.trunk(images)[-self.n_maps :]
+        pooled = [pool(each) for each in maps for pool in (_whole, _middle)]
+        return self.norm(torch.cat(pooled, dim=1))  # (B, D)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map float RGB ``(B, 3, P, P)`` of 0-255 to logits ``(B, n_outputs)``."""
+        return self.head(self.dropout(self.features(images)))
+
+
+def _whole(x: Tensor) -> Tensor:
+    return x.mean((2, 3))  # (B, C)
+
+
+def _middle(x: Tensor) -> Tensor:
+    height, width = x.shape[2:]
+    top, left = height // 4, width // 4
+    return x[:, :, top : height - top, left : width - left].mean((2, 3))  # (B, C)
