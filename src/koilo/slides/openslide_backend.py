@@ -10,7 +10,7 @@ import openslide
 from PIL import Image as PilImage
 
 from koilo.errors import SlideOpenError, SlideReadError
-from koilo.slides.backend import FileFacts, Image, Level
+from koilo.slides.backend import FileFacts, Image, Level, true_downsample
 from koilo.slides.pixel_size import mpp_of_openslide, objective_of_openslide
 
 
@@ -34,11 +34,11 @@ class OpenSlideBackend:
                 f"{path} cannot be opened: {_reason(error)}. Whole slides that OpenSlide reads, "
                 "tiled TIFF, DICOM folders, PNG and JPEG can be. Copy or export the slide again."
             ) from error
+        sizes = self._slide.level_dimensions
+        self._downsamples = self._slide.level_downsamples
         self.levels = tuple(
-            Level(width, height, downsample)
-            for (width, height), downsample in zip(
-                self._slide.level_dimensions, self._slide.level_downsamples, strict=True
-            )
+            Level(width, height, true_downsample(sizes[0], (width, height)))
+            for width, height in sizes
         )
         self.facts = _facts(dict(self._slide.properties), self.levels[0])
 
@@ -48,7 +48,7 @@ class OpenSlideBackend:
         Raises:
             SlideReadError: OpenSlide could not decode it.
         """
-        downsample = self.levels[level].downsample
+        downsample = self._downsamples[level]  # OpenSlide's own, which it will divide by
         x_px0, y_px0 = round(x_px * downsample), round(y_px * downsample)
         try:
             rgba = self._slide.read_region((x_px0, y_px0), level, (w_px, h_px))

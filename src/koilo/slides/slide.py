@@ -37,7 +37,8 @@ class Slide:
 
     ``mpp_source`` is ``file``, ``given`` or ``none: <reason>``; ``mpp_origin`` names the tag of the
     file, ``objective_origin`` likewise. ``synthetic`` is ``phantom`` or ``composed`` for a slide
-    that koilo made, else None.
+    that koilo made, else None. ``level_downsamples`` are OpenSlide's (mean ratio of the sizes);
+    ``levels`` hold those that koilo computes by, with the rounding of sizes undone.
     """
 
     def __init__(self, path: Path, backend: SlideBackend, given_mpp: float | None = None) -> None:
@@ -51,7 +52,10 @@ class Slide:
         self.levels = backend.levels
         self.dimensions = (self.levels[0].width_px, self.levels[0].height_px)
         self.level_dimensions = tuple((at.width_px, at.height_px) for at in self.levels)
-        self.level_downsamples = tuple(at.downsample for at in self.levels)
+        self.level_downsamples = tuple(
+            (self.dimensions[0] / width + self.dimensions[1] / height) / 2
+            for width, height in self.level_dimensions
+        )
         self.file_mpp = facts.mpp
         self.mpp_origin = facts.mpp_origin
         self.mpp: float | None = given_mpp if given_mpp is not None else facts.mpp
@@ -59,6 +63,7 @@ class Slide:
         self.objective = facts.objective
         self.objective_origin = facts.objective_origin
         self.bounds_px0 = facts.bounds_px0 or (0, 0, *self.dimensions)
+        self.reader_note = facts.reader_note
         self.properties: Mapping[str, str] = dict(facts.properties)
         self.synthetic = _synthetic(self.properties)
         self.associated_images: Mapping[str, Image] = _AssociatedImages(backend)
