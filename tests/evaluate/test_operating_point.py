@@ -9,29 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from koilo.evaluate.operating_point import (
-    lock_operating_point,
-    lock_threshold,
-    score_specificity_at,
-    score_threshold,
-)
+from koilo.evaluate.operating_point import lock_operating_point, lock_threshold, specificity_at
+from koilo.evaluate.scores import sensitivity_specificity
 
 
 @pytest.mark.parametrize(("n", "rank"), [(1, 1), (2, 2), (19, 19), (20, 19), (21, 20), (100, 95)])
 def test_the_threshold_is_the_ceiling_of_95_percent_highest_positive(n: int, rank: int) -> None:
     scores = np.linspace(1.0, 0.1, n)  # highest first
-    assert lock_threshold(scores, np.ones(n, dtype=bool)) == scores[rank - 1]
+    assert lock_threshold(np.ones(n, dtype=bool), scores) == scores[rank - 1]
 
 
 def test_negatives_do_not_move_the_threshold() -> None:
     positive = [0.7, 0.6, 0.2]
-    alone = lock_threshold(positive, [True] * 3)
-    assert lock_threshold([*positive, 0.99, 0.0], [True] * 3 + [False] * 2) == alone == 0.2
+    alone = lock_threshold([True] * 3, positive)
+    assert lock_threshold([True] * 3 + [False] * 2, [*positive, 0.99, 0.0]) == alone == 0.2
 
 
-def test_a_tie_with_the_threshold_is_positive_on_both_sides() -> None:
-    sensitivity, specificity = score_threshold([0.5, 0.5, 0.4], [True, False, False], 0.5)
-    assert (sensitivity, specificity) == (1.0, 0.5)
+def test_a_negative_that_ties_with_the_threshold_is_called_positive() -> None:
+    point = lock_operating_point([True, False, False], [0.5, 0.5, 0.4], "ties")
+    assert (point.threshold, point.sensitivity, point.specificity) == (0.5, 1.0, 0.5)
 
 
 scored = st.lists(
@@ -44,12 +40,12 @@ def test_the_locked_threshold_reaches_the_sensitivity_and_the_next_higher_score_
     rows: list[tuple[float, bool]],
 ) -> None:
     scores, truth = map(np.array, zip(*rows, strict=True))
-    point = lock_operating_point(scores, truth, "made up")
+    point = lock_operating_point(truth, scores, "made up")
     assert point.sensitivity >= 0.95
     higher = scores[truth & (scores > point.threshold)]
     if len(higher):
-        assert score_threshold(scores, truth, higher.min())[0] < 0.95
-    assert point.specificity == score_specificity_at(scores, truth)
+        assert sensitivity_specificity(truth, scores, higher.min())[0] < 0.95
+    assert point.specificity == specificity_at(truth, scores)
     assert json.loads(json.dumps(point.to_dict()))["n_positive"] == int(truth.sum())
 
 
@@ -66,4 +62,4 @@ def test_what_cannot_be_locked_is_refused(
     scores: list[float], truth: list[bool], said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
-        lock_operating_point(scores, truth, "bad")
+        lock_operating_point(truth, scores, "bad")

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from koilo.evaluate.scores import sensitivity_specificity
+
 SENSITIVITY = 0.95
 
 
@@ -34,26 +36,24 @@ class OperatingPoint:
         return asdict(self)
 
 
-def lock_threshold(
-    scores: ArrayLike, positive: ArrayLike, sensitivity: float = SENSITIVITY
-) -> float:
+def lock_threshold(truth: ArrayLike, score: ArrayLike, sensitivity: float = SENSITIVITY) -> float:
     """The ⌈sensitivity · n⌉-th highest score of the n positives.
 
     Args:
-        scores: (N,), higher = more suspicious.
-        positive: (N,) bool, the truth.
+        truth: (N,) booleans, True = positive.
+        score: (N,) numbers, higher = more suspicious.
         sensitivity: the least share of positives to be called, above 0 and at most 1.
 
     Raises:
         ValueError: no positive, a score that is not finite, or a sensitivity out of range.
 
-    >>> lock_threshold([0.9, 0.8, 0.3, 0.1], [True, True, True, False], 0.6)
+    >>> lock_threshold([True, True, True, False], [0.9, 0.8, 0.3, 0.1], 0.6)
     0.8
     """
-    values, truth = _checked(scores, positive)
+    positive, scores = _checked(truth, score)
     if not 0 < sensitivity <= 1:
         raise ValueError(f"sensitivity {sensitivity} is out of range; allowed: above 0, at most 1")
-    ordered = np.sort(values[truth])[::-1]  # (n,)
+    ordered = np.sort(scores[positive])[::-1]  # (n,)
     if len(ordered) == 0:
         raise ValueError("there is no positive to lock a threshold on")
     # 0.95 · 20 is 19.000000000000004 in floating point; the rank is meant to be 19.
@@ -61,60 +61,40 @@ def lock_threshold(
     return float(ordered[rank - 1])
 
 
-def score_threshold(
-    scores: ArrayLike, positive: ArrayLike, threshold: float
-) -> tuple[float, float]:
-    """Sensitivity and specificity of ``score >= threshold``; NaN where a class is empty.
-
-    Args:
-        scores: (N,), higher = more suspicious.
-        positive: (N,) bool, the truth.
-        threshold: a score equal to it is called positive.
-
-    >>> score_threshold([0.9, 0.4, 0.4, 0.1], [True, True, False, False], 0.4)
-    (1.0, 0.5)
-    """
-    values, truth = _checked(scores, positive)
-    called = values >= threshold  # (N,)
-    sensitivity = float(called[truth].mean()) if truth.any() else math.nan
-    specificity = float((~called[~truth]).mean()) if (~truth).any() else math.nan
-    return sensitivity, specificity
-
-
 def lock_operating_point(
-    scores: ArrayLike, positive: ArrayLike, set_name: str, sensitivity: float = SENSITIVITY
+    truth: ArrayLike, score: ArrayLike, set_name: str, sensitivity: float = SENSITIVITY
 ) -> OperatingPoint:
     """Lock a threshold and record what it does on the set it was locked on.
 
     Raises:
         ValueError: no positive or no negative, or a score that is not finite.
     """
-    values, truth = _checked(scores, positive)
-    if truth.all():
+    positive, scores = _checked(truth, score)
+    if positive.all():
         raise ValueError("there is no negative; a specificity cannot be stated")
-    threshold = lock_threshold(values, truth, sensitivity)
-    reached, specificity = score_threshold(values, truth, threshold)
-    return OperatingPoint(threshold, reached, specificity, len(truth), int(truth.sum()), set_name)
+    threshold = lock_threshold(positive, scores, sensitivity)
+    reached, specificity = sensitivity_specificity(positive, scores, threshold)
+    return OperatingPoint(
+        threshold, reached, specificity, len(positive), int(positive.sum()), set_name
+    )
 
 
-def score_specificity_at(
-    scores: ArrayLike, positive: ArrayLike, sensitivity: float = SENSITIVITY
-) -> float:
+def specificity_at(truth: ArrayLike, score: ArrayLike, sensitivity: float = SENSITIVITY) -> float:
     """Specificity at the threshold locked on this very set (``spec@sens95``, the paper's measure).
+
+    NaN where there is no negative.
 
     Raises:
         ValueError: no positive, or a score that is not finite.
     """
-    threshold = lock_threshold(scores, positive, sensitivity)
-    return score_threshold(scores, positive, threshold)[1]
+    threshold = lock_threshold(truth, score, sensitivity)
+    return sensitivity_specificity(truth, score, threshold)[1]
 
 
-def _checked(
-    scores: ArrayLike, positive: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    values, truth = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=bool)
-    if values.shape != truth.shape or values.ndim != 1:
-        raise ValueError(f"scores {values.shape} and truth {truth.shape} must be (N,) each")
-    if not np.isfinite(values).all():
+def _checked(truth: ArrayLike, score: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    positive, scores = np.asarray(truth, dtype=bool), np.asarray(score, dtype=np.float64)
+    if scores.shape != positive.shape or scores.ndim != 1:
+        raise ValueError(f"scores {scores.shape} and truth {positive.shape} must be (N,) each")
+    if not np.isfinite(scores).all():
         raise ValueError("a score is not finite; leave slides without a result out")
-    return values, truth
+    return positive, scores
