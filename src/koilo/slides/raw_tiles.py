@@ -9,8 +9,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Literal
 
+import numpy as np
+
 from koilo.errors import SlideOpenError, SlideReadError
-from koilo.slides.backend import FileFacts, Image, SlideBackend, blank, overlap
+from koilo.slides.backend import WHITE, FileFacts, Image, SlideBackend, blank, overlap
 from koilo.slides.jpeg_tiles import TiledLevel, decode_tile
 
 _CACHE_BYTES = 48_000_000
@@ -63,23 +65,37 @@ class RawTilesBackend:
         if self._is_one_tile(at, x_px, y_px, w_px, h_px):
             tile = self._read_tile(at, level, x_px // w_px, y_px // h_px)
             return blank(w_px, h_px) if tile is None else tile
-        region = blank(w_px, h_px)
+        inside = x_px >= 0 and y_px >= 0
+        inside &= x_px + w_px <= at.level.width_px and y_px + h_px <= at.level.height_px
+        region = np.empty((h_px, w_px, 3), np.uint8) if inside else blank(w_px, h_px)
         for column, row in _tiles_under(at, x_px, y_px, w_px, h_px):
-            left, top = column * at.tile_width_px, row * at.tile_height_px
-            x_low, x_high = overlap(
-                x_px - left, w_px, min(at.tile_width_px, at.level.width_px - left)
-            )
-            y_low, y_high = overlap(
-                y_px - top, h_px, min(at.tile_height_px, at.level.height_px - top)
-            )
-            part = (x_high - x_low, y_high - y_low) != (at.tile_width_px, at.tile_height_px)
-            tile = self._cached_tile(at, level, column, row, keep=part)
-            if tile is not None:
-                x_to, y_to = left + x_low - x_px, top + y_low - y_px
-                region[y_to : y_to + y_high - y_low, x_to : x_to + x_high - x_low] = tile[
-                    y_low:y_high, x_low:x_high
-                ]
+            self._paste(region, (x_px, y_px), at, level, (column, row))
         return region
+
+    def _paste(
+        self,
+        region: Image,
+        origin_px: tuple[int, int],
+        at: TiledLevel,
+        level: int,
+        place: tuple[int, int],
+    ) -> None:
+        """Copy into the region at ``origin_px`` its part of the tile at ``(column, row)``."""
+        left, top = place[0] * at.tile_width_px, place[1] * at.tile_height_px
+        right = min(left + at.tile_width_px, at.level.width_px)
+        bottom = min(top + at.tile_height_px, at.level.height_px)
+        x_low, x_high = max(left, origin_px[0]), min(right, origin_px[0] + region.shape[1])
+        y_low, y_high = max(top, origin_px[1]), min(bottom, origin_px[1] + region.shape[0])
+        part = (x_high - x_low, y_high - y_low) != (at.tile_width_px, at.tile_height_px)
+        tile = self._cached_tile(at, level, *place, keep=part)
+        into = region[
+            y_low - origin_px[1] : y_high - origin_px[1],
+            x_low - origin_px[0] : x_high - origin_px[0],
+        ]
+        if tile is None:
+            into[:] = WHITE
+        else:
+            into[:] = tile[y_low - top : y_high - top, x_low - left : x_high - left]
 
     def associated_names(self) -> tuple[str, ...]:
         """Names of the label, macro, thumbnail … that the file carries."""
