@@ -19,6 +19,7 @@ from koilo.report.pictures import QualityMap
 from koilo.types import SlideResult
 
 LANGUAGES = ("en",)
+GALLERY_COLUMNS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +141,8 @@ def environment() -> jinja2.Environment:
         negative_class=words.NEGATIVE_CLASS,
         koilo_version=koilo.__version__,
         canvas_width=marks.CANVAS_WIDTH,
-        ring_radius=marks.RING_RADIUS,
         font_size=marks.FONT_SIZE,
+        columns_of_gallery=GALLERY_COLUMNS,
     )
     return made
 
@@ -184,7 +185,8 @@ def _overview(
         if place is None:
             n_outside += 1
         elif rank in shown:
-            points.append((shown[rank].number, *place))
+            radius = marks.ring_radius(max(cell.w_px0, cell.h_px0), frame_px0)
+            points.append((shown[rank].number, *place, radius))
         else:
             dots.append(f"M{place[0]:.1f} {place[1]:.1f}h0")
     return Overview(
