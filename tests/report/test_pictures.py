@@ -24,8 +24,8 @@ def test_a_jpeg_uri_holds_the_picture_and_is_only_ever_shrunk():
 
 
 def test_blurred_tiles_are_darker_than_sharp_ones_and_missing_ones_clear():
-    focus = np.array([[0.0, 1.0, np.nan]])
-    tiles = decode(pictures.focus_map_uri(QualityMap(focus, (0, 0, 3, 1), 0.5), None, None))
+    blur_um = np.array([[2.5, 0.2, np.nan]])
+    tiles = decode(pictures.focus_map_uri(QualityMap(blur_um, (0, 0, 3, 1)), None, None))
     third = tiles.shape[1] // 3
     blurred, sharp, missing = (tiles[0, third * i + third // 2].astype(int) for i in range(3))
     assert blurred[:3].sum() + 200 < sharp[:3].sum()
@@ -34,14 +34,7 @@ def test_blurred_tiles_are_darker_than_sharp_ones_and_missing_ones_clear():
 
 def test_the_focus_map_lies_where_its_frame_says_on_the_overview():
     overview = np.full((100, 200, 3), 255, np.uint8)
-    quality = QualityMap(np.zeros((2, 2)), (1000.0, 0.0, 1000.0, 1000.0), 0.5)
+    quality = QualityMap(np.full((2, 2), 9.0), (1000.0, 0.0, 1000.0, 1000.0))
     shown = decode(pictures.focus_map_uri(quality, overview, (0.0, 0.0, 2000.0, 1000.0)))
     assert shown[50, 40, :3].min() > 245
     assert shown[50, 160, :3].max() < 180
-
-
-def test_a_flat_or_empty_map_has_a_usable_scale():
-    low, high = pictures.focus_scale(QualityMap(np.full((2, 2), 3.0), (0, 0, 1, 1)))
-    assert low < high
-    low, high = pictures.focus_scale(QualityMap(np.full((2, 2), np.nan), (0, 0, 1, 1)))
-    assert low < high

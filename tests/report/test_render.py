@@ -261,9 +261,9 @@ def test_the_scale_bar_is_ten_microns_of_the_crop(positive, spec):
 
 
 def test_the_focus_map_counts_tiles_out_of_focus(positive, spec):
-    focus = np.array([[0.2, 0.9], [np.nan, 0.8]])
-    text = Page(render(positive, spec, quality_map=QualityMap(focus, FRAME, 0.5))).text
-    assert "3 tiles, 1 of them (33.3 %) out of focus" in text
+    blur_um = np.array([[2.0, 0.4], [np.nan, 0.5]])
+    text = Page(render(positive, spec, quality_map=QualityMap(blur_um, FRAME, 1.25))).text
+    assert "3 tiles judged, 1 of them (33.3 %) out of focus" in text
 
 
 def test_p_and_threshold_are_written_so_that_they_can_be_told_apart(positive, spec):

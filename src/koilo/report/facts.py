@@ -273,6 +273,7 @@ _FLAG_TEXTS = {
     "pen": "Pen marks were left out of the reading.",
     "bubbles": "Air bubbles were left out of the reading.",
     "edge": "The coverslip's edge was left out of the reading.",
+    "missing": "Parts of the slide are missing from the scan.",
     "blur": "Part of the slide is out of focus: see the focus map.",
     "mpp mismatch": "The pixel size given and the file's own differ by more than 5 %. "
     "The first was used; if it is wrong, cells were judged at the wrong size.",

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from koilo.report import words
 from koilo.report.pictures import CROP_SIDE_PX, jpeg_uri
+from koilo.taxonomy import NEGATIVE
 from koilo.types import Cell
 
 MOST_CROPS = 48
@@ -83,7 +83,7 @@ def class_counts(cells: Sequence[Cell], class_order: Sequence[str]) -> tuple[tup
 
 def p_positive(cell: Cell) -> float:
     """1 − p(NILM); the detector's score where the cell has no class probabilities."""
-    negative = cell.probabilities.get(words.NEGATIVE_CLASS)
+    negative = cell.probabilities.get(NEGATIVE)
     return cell.detector_score if negative is None else 1.0 - negative
 
 

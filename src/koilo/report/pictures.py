@@ -15,20 +15,23 @@ from koilo.report.marks import Frame
 OVERVIEW_SIDE_PX = 1400
 CROP_SIDE_PX = 192
 MAP_SIDE_PX = 640
+WORST_BLUR_UM = 2.5
+"""blur drawn darkest; sharp tiles of a real scanner lie below 0.85 µm"""
+
 _SHARP = np.array([222.0, 235.0, 247.0])
 _BLURRED = np.array([94.0, 30.0, 60.0])
 
 
 class QualityMap(NamedTuple):
-    """Focus per tile, and what part of the slide it covers.
+    """Blur per tile, and what part of the slide it covers.
 
-    ``focus``: (rows, columns), higher is sharper, NaN where there is no tile. ``limit``: tiles
-    below it count as out of focus; None where the caller has none.
+    ``blur_um``: (rows, columns), width of the tile's edges in µm, lower is sharper, NaN where no
+    tile was judged. ``limit_um``: wider edges count as out of focus; None: nothing is counted.
     """
 
-    focus: NDArray[np.floating[Any]]
+    blur_um: NDArray[np.floating[Any]]
     frame_px0: Frame
-    limit: float | None = None
+    limit_um: float | None = None
 
 
 def jpeg_uri(rgb: NDArray[np.uint8], *, side_px: int, quality: int = 86) -> str:
@@ -67,7 +70,7 @@ def focus_map_uri(
     """The focus map as a PNG data URI: light tiles are sharp, dark ones blurred, over the overview.
 
     Args:
-        quality: focus per tile and its frame.
+        quality: blur per tile and its frame.
         overview_rgb: uint8 (H, W, 3) or None; then the map stands alone.
         overview_frame: the overview's ``(x_px0, y_px0, w_px0, h_px0)``.
     """
@@ -85,22 +88,10 @@ def focus_map_uri(
     return _encode(faded, "JPEG", quality=84, optimize=True)
 
 
-def focus_scale(quality: QualityMap) -> tuple[float, float]:
-    """Focus drawn as wholly blurred and wholly sharp: around the limit, else the map's range."""
-    known = quality.focus[np.isfinite(quality.focus)]
-    if quality.limit is not None and quality.limit > 0:
-        return 0.0, 2.0 * quality.limit
-    if not known.size:
-        return 0.0, 1.0
-    low, high = float(known.min()), float(known.max())
-    return (low, high) if high > low else (low - 1.0, high)
-
-
 def _map_pixels(quality: QualityMap) -> NDArray[np.uint8]:
-    low, high = focus_scale(quality)
-    known = np.isfinite(quality.focus)
-    sharp = np.clip((np.where(known, quality.focus, low) - low) / (high - low), 0, 1)
-    colour = _BLURRED + sharp[..., None] * (_SHARP - _BLURRED)  # (rows, columns, 3)
+    known = np.isfinite(quality.blur_um)
+    blur = np.clip(np.where(known, quality.blur_um, 0.0) / WORST_BLUR_UM, 0, 1)
+    colour = _SHARP + blur[..., None] * (_BLURRED - _SHARP)  # (rows, columns, 3)
     alpha = np.where(known, 190, 0)[..., None]
     return np.concatenate([colour, alpha], axis=2).round().astype(np.uint8)
 

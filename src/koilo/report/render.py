@@ -16,6 +16,7 @@ from koilo.errors import ConfigError
 from koilo.report import facts, gallery, marks, pictures, words
 from koilo.report.marks import Frame
 from koilo.report.pictures import QualityMap
+from koilo.taxonomy import NEGATIVE
 from koilo.types import SlideResult
 
 LANGUAGES = ("en",)
@@ -72,7 +73,8 @@ def render_report(
         overview_frame: ``(x_px0, y_px0, w_px0, h_px0)`` of the overview in level 0.
         crops: uint8 (P, P, 3), one for each of ``result.cells``' first, centred on it.
         crop_mpp: the crops' pixel size in µm, for the scale bar.
-        quality_map: focus per tile (rows, columns), NaN where there is no tile, and its frame.
+        quality_map: blur per tile in µm (rows, columns), NaN where none was judged, its frame,
+            and the limit above which a tile is out of focus.
         language: of the page; ``en`` only.
 
     Raises:
@@ -138,7 +140,8 @@ def environment() -> jinja2.Environment:
     )
     made.globals.update(
         research_use=words.RESEARCH_USE,
-        negative_class=words.NEGATIVE_CLASS,
+        negative_class=NEGATIVE,
+        worst_blur_um=pictures.WORST_BLUR_UM,
         koilo_version=koilo.__version__,
         canvas_width=marks.CANVAS_WIDTH,
         font_size=marks.FONT_SIZE,
@@ -207,13 +210,13 @@ def _focus(
     if quality_map is None:
         return None
     quality = QualityMap(*quality_map)
-    known = quality.focus[np.isfinite(quality.focus)]
+    known = quality.blur_um[np.isfinite(quality.blur_um)]
     if not known.size:
         return None
-    text = f"{words.count(known.size)} tiles"
-    if quality.limit is not None:
-        below = int((known < quality.limit).sum())
-        text += f", {words.count(below)} of them ({words.percent(below / known.size)}) out of focus"
+    text = f"{words.count(known.size)} tiles judged"
+    if quality.limit_um is not None:
+        over = int((known > quality.limit_um).sum())
+        text += f", {words.count(over)} of them ({words.percent(over / known.size)}) out of focus"
     return FocusMap(pictures.focus_map_uri(quality, overview_rgb, overview_frame), text)
 
 

@@ -6,23 +6,15 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-RESEARCH_USE = "Research use only. Not for clinical diagnosis."
+from koilo.taxonomy import CYTOLOGY, meaning
 
-CLASS_NAMES = {
-    "NILM": "negative for intraepithelial lesion or malignancy",
-    "ASC-US": "atypical squamous cells of undetermined significance",
-    "LSIL": "low-grade squamous intraepithelial lesion",
-    "ASC-H": "atypical squamous cells, cannot exclude HSIL",
-    "HSIL": "high-grade squamous intraepithelial lesion",
-    "SCC": "squamous cell carcinoma",
-    "AGC": "atypical glandular cells",
-}
-NEGATIVE_CLASS = "NILM"
+RESEARCH_USE = "Research use only. Not for clinical diagnosis."
 
 
 def class_name(label: str) -> str:
-    """The words behind a class or a fold: ``HSIL+SCC`` gives both, joined by "or"."""
-    return " or ".join(CLASS_NAMES.get(part, part) for part in label.split("+"))
+    """The words behind a class or a fold; the label itself where it is none of koilo's."""
+    known = all(part in CYTOLOGY for part in label.split("+"))
+    return meaning(label) if known else label
 
 
 def probability(value: float | None, decimals: int = 3) -> str:
