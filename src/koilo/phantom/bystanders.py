@@ -70,8 +70,8 @@ def _debris(rng: np.random.Generator) -> Sprite:
 def _mucus(rng: np.random.Generator) -> Sprite:
     raster = Raster(rng.uniform(14, 34), SPRITE_MPP)
     angle = rng.uniform(0, np.pi)
-    amount = np.zeros((raster.size_px, raster.size_px), np.float32)
-    reach = raster.size_px * raster.mpp / 2
+    amount = np.zeros(raster.shape, np.float32)
+    reach = raster.shape[0] * raster.mpp / 2
     wave = raster.noise(rng, 12.0) * 1.5
     for _ in range(int(rng.integers(2, 7))):
         x, y = rng.normal(0, 0.25 * reach, 2)
@@ -88,8 +88,8 @@ def _mucus(rng: np.random.Generator) -> Sprite:
 
 def _bacteria(rng: np.random.Generator) -> Sprite:
     raster = Raster(rng.uniform(7, 16), SPRITE_MPP)
-    reach = raster.size_px * raster.mpp / 2 - 2.5
-    amount = np.zeros((raster.size_px, raster.size_px), np.float32)
+    reach = raster.shape[0] * raster.mpp / 2 - 2.5
+    amount = np.zeros(raster.shape, np.float32)
     for _ in range(int(rng.integers(4, 26))):
         x, y = rng.normal(0, 0.45 * reach, 2).clip(-reach, reach)
         angle, half = rng.uniform(0, np.pi), rng.uniform(0.7, 2.2)
@@ -105,9 +105,9 @@ def _bacteria(rng: np.random.Generator) -> Sprite:
 
 def _yeast(rng: np.random.Generator) -> Sprite:
     raster = Raster(rng.uniform(10, 20), SPRITE_MPP)
-    reach = raster.size_px * raster.mpp / 2 - 3
+    reach = raster.shape[0] * raster.mpp / 2 - 3
     at, turn = rng.normal(0, 0.5 * reach, 2), rng.uniform(0, 2 * np.pi)
-    amount = np.zeros((raster.size_px, raster.size_px), np.float32)
+    amount = np.zeros(raster.shape, np.float32)
     for _ in range(int(rng.integers(3, 12))):
         amount = np.maximum(amount, raster.disc(at[0], at[1], rng.uniform(0.9, 1.7), 0.35))
         turn += rng.normal(0, 0.35)
@@ -120,7 +120,7 @@ def _yeast(rng: np.random.Generator) -> Sprite:
 
 
 def _empty(raster: Raster) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return np.zeros((raster.size_px, raster.size_px, 4), np.float32)
+    return np.zeros((*raster.shape, 4), np.float32)
 
 
 BYSTANDERS: dict[str, Callable[[np.random.Generator], Sprite]] = {

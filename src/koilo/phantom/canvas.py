@@ -73,7 +73,11 @@ def paint(placements: Iterable[Placement], window: Window) -> NDArray[np.float32
 
 
 def expose(
-    canvas: NDArray[np.float32], centre: Centre, window: Window, film: tuple[int, int]
+    canvas: NDArray[np.float32],
+    centre: Centre,
+    window: Window,
+    film: tuple[int, int],
+    film_weight: NDArray[np.float32] | None = None,
 ) -> NDArray[np.uint8]:
     """The picture that the centre's scanner takes of a canvas: uint8 RGB (H, W, 3).
 
@@ -83,24 +87,32 @@ def expose(
         window: where the canvas lies; fixes illumination and noise.
         film: origin of noise and stipple in pixels: the same picture for the same origin, and no
             repetition within 700,000 pixels.
+        film_weight: (H, W) 0-1, how much of noise, stipple and uneven light there is: 0 on the bare
+            glass beside a deposit, which the scanner shows as one flat colour. None: 1 throughout.
     """
     x_px = film[0] + round(window.x_um / window.mpp)
     y_px = film[1] + round(window.y_um / window.mpp)
     size = (window.width_px, window.height_px)
     stipple = _stipple(x_px, y_px, size)
+    light_field = _illumination(x_px, y_px, size, window.mpp, centre)
+    noise = _noise(x_px, y_px, size, centre.noise * min(1.0, centre.mpp / window.mpp))
+    if film_weight is not None:
+        stipple = stipple * film_weight
+        light_field = 1 + (light_field - 1) * film_weight[..., None]
+        noise *= film_weight[..., None]
     averaged = min(1.0, centre.mpp / window.mpp)  # coarser pixels average grain away
     canvas[..., 0] += (0.035 * centre.stipple * averaged**2) * stipple
     canvas[..., 1] += (0.055 * centre.stipple * averaged**2) * stipple
     to_log = (-np.log(10) * centre.gamma) * centre.stain * centre.dye_gain  # (3, 4)
     light = cv2.exp(cv2.transform(canvas, to_log.astype(np.float32)))
     light = centre.flare + (1 - centre.flare) * light
-    light *= centre.white * _illumination(x_px, y_px, size, window.mpp, centre)
+    light *= centre.white * light_field
     blur_px = float(np.hypot(centre.blur_um, 0.3 * window.mpp)) / window.mpp
     light = cv2.GaussianBlur(light, (0, 0), blur_px, borderType=cv2.BORDER_REFLECT_101)
     if centre.sharpen > 0.02:
         soft = cv2.GaussianBlur(light, (0, 0), max(_SHARPEN_UM / window.mpp, 0.5))
         light += centre.sharpen * (light - soft)
-    light += _noise(x_px, y_px, size, centre.noise * averaged)
+    light += noise
     return np.clip(light + 0.5, 0, 255).astype(np.uint8)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -137,9 +138,10 @@ def _tinted(
     if look.second_share <= 0:
         return amount[..., None] * first
     blend = _core(raster, depth) + 0.25 * raster.noise(rng, 6.0)
-    share = (look.second_share * blend.clip(0, 1))[..., None].astype(np.float32)
+    second_amount = amount * (look.second_share * blend.clip(0, 1)).astype(np.float32)
     second = np.array(TINTS[look.second_tint], np.float32)
-    return amount[..., None] * (first * (1 - share) + second * share)
+    both = np.stack([amount - second_amount, second_amount], axis=-1)
+    return cv2.transform(both, np.stack([first, second], axis=1))
 
 
 def _granules(

@@ -29,17 +29,17 @@ def draw_cell(rng: np.random.Generator, kind_name: str) -> Sprite:
     nuclei, body, halo = _lay_out(rng, kind)
     reach = max(float(np.abs(points).max()) for points in (*nuclei, body))
     raster = Raster(reach + _MARGIN_UM, SPRITE_MPP)
-    covers = [raster.fill(outline) for outline in nuclei]
-    nuclei_cover = np.maximum.reduce(covers)
+    nuclei_cover = np.maximum.reduce([raster.fill(outline) for outline in nuclei])
     look = _cytoplasm_look(rng, kind, halo)
     dyes = paint_cytoplasm(rng, raster, raster.fill(body), nuclei_cover, look)
     warm = {"cyan": 0.1, "pink": 0.7, "orange": 1.0}[look.tint]
     nucleoli = 0
     base = kind.darkness.draw(rng)
     coarseness = kind.coarseness.draw(rng)
-    for cover in covers:
+    for outline in nuclei:
         nucleus = _nucleus_look(rng, kind, base * rng.lognormal(0, 0.05), coarseness, warm)
-        dyes = np.maximum(dyes, 0) + paint_nucleus(rng, raster, cover, nucleus)
+        part, place = raster.around(outline, _MARGIN_UM / 2)
+        dyes[place] += paint_nucleus(rng, part, part.fill(outline), nucleus)
         nucleoli += nucleus.nucleoli
     known = {
         "halo_um2": halo_area_um2(halo, nuclei) if look.halo_clearing > 0 else 0.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,12 +61,12 @@ def build_sprite(
     levels = [_quantised(dyes, rng)]
     for _ in range(2):
         h, w = dyes.shape[:2]
-        dyes = dyes.reshape(h // 2, 2, w // 2, 2, 4).mean((1, 3))
+        dyes = cv2.resize(dyes, (w // 2, h // 2), interpolation=cv2.INTER_AREA)
         levels.append(_quantised(dyes, rng))
     return Sprite(kind, label, levels[0], levels[1], levels[2], nuclei, cytoplasm, measured)
 
 
 def _quantised(dyes: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
-    scaled = dyes / DYE_STEP
-    dithered = np.floor(scaled + rng.random(dyes.shape, dtype=np.float32))
-    return np.where(scaled > 0, dithered, 0).clip(0, 255).astype(np.uint8)
+    scaled = dyes * np.float32(1 / DYE_STEP)
+    scaled += rng.random(dyes.shape, dtype=np.float32) * (scaled > 0)
+    return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)  # truncates: a dithered floor
