@@ -27,6 +27,7 @@ class OpenSlideBackend:
             SlideOpenError: OpenSlide does not know the format, or the file is damaged.
         """
         self._path = path
+        self._closed = False
         try:
             self._slide = openslide.OpenSlide(path)
         except (openslide.OpenSlideError, OSError) as error:
@@ -48,6 +49,8 @@ class OpenSlideBackend:
         Raises:
             SlideReadError: OpenSlide could not decode it.
         """
+        if self._closed:
+            raise SlideReadError(f"{self._path} is closed. Read inside its with block.")
         downsample = self._downsamples[level]  # OpenSlide's own, which it will divide by
         x_px0, y_px0 = round(x_px * downsample), round(y_px * downsample)
         try:
@@ -83,7 +86,9 @@ class OpenSlideBackend:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._slide.close()
+        if not self._closed:
+            self._closed = True
+            self._slide.close()
 
 
 def _facts(properties: dict[str, str], level0: Level) -> FileFacts:
