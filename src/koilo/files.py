@@ -7,13 +7,36 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from koilo.errors import OutputError
 
 _CHUNK = 1 << 20
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn what the operating system refuses while ``path`` is written into one clear line.
+
+    Raises:
+        OutputError: the disk is full or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _output_error(path, error) from error
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file of ours where there is one.
+
+    Raises:
+        OutputError: it, or its folder, is something else or cannot be changed.
+    """
+    with output_errors(path):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -28,15 +51,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise _output_error(path, error) from error
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with open(temporary, "rb+") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -61,13 +84,11 @@ def ensure_folder(path: Path) -> Path:
     Raises:
         OutputError: a file stands in its place, or it cannot be made or written.
     """
-    try:
+    with output_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".koilo-probe-{os.getpid()}"
         probe.write_bytes(b"koilo")
         probe.unlink()
-    except OSError as error:
-        raise _output_error(path, error) from error
     return path
 
 
@@ -95,10 +116,8 @@ def folder_lock(folder: Path, name: str = ".koilo.lock") -> Iterator[None]:
     import fcntl
 
     path = folder / name
-    try:
+    with output_errors(path):
         handle = open(path, "a+")  # noqa: SIM115  closed below, after the lock is released
-    except OSError as error:
-        raise _output_error(path, error) from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,7 +18,7 @@ from typing import Any
 
 from koilo import __version__
 from koilo.errors import OutputError
-from koilo.files import atomic_path, write_json, write_text
+from koilo.files import atomic_path, remove_file, write_json, write_text
 from koilo.types import Adequacy, Cell, ImageQuality, SlideResult
 
 RESULT = "result.json"
@@ -53,10 +53,10 @@ def write_slide_result(folder: Path, result: SlideResult) -> None:
     Raises:
         OutputError: the disk is full or the folder cannot be written; nothing half-written is left.
     """
-    (folder / RESULT).unlink(missing_ok=True)
+    remove_file(folder / RESULT)
     if result.status == "failed":
         for name in (CELLS, GEOJSON, REPORT):
-            (folder / name).unlink(missing_ok=True)
+            remove_file(folder / name)
         kept = ("slide_id", "path", "status", "error", "fingerprint")
         write_json(folder / RESULT, {"format": FORMAT} | {k: getattr(result, k) for k in kept})
         return
