@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from koilo.errors import ManifestError
-from koilo.files import write_text
+from koilo.files import sha256_text, write_text
 
 SLIDE_SUFFIXES = frozenset({".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".mrxs", ".scn"}) | {
     ".bif",
@@ -21,6 +21,9 @@ SLIDE_SUFFIXES = frozenset({".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".
     ".dcm",
 }
 IMAGE_SUFFIXES = frozenset([".png", ".jpg", ".jpeg"])
+
+_LONGEST_BYTES = 200
+"""File systems take names of 255 bytes; a temporary name and ``-2`` have to fit as well."""
 
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
 
@@ -169,7 +172,7 @@ def slide_id_of(relative: Path) -> str:
     """The id of a slide at ``relative`` below the named folder.
 
     The path without its ending, joined by ``__``, NFC; characters that no file system likes
-    become ``_``.
+    become ``_``, and what no file system is long enough for ends in a hash of the whole.
 
     >>> slide_id_of(Path("day 1/a:b.svs"))
     'day 1__a_b'
@@ -177,7 +180,11 @@ def slide_id_of(relative: Path) -> str:
     stem = relative.with_suffix("") if _has_suffix(relative) else relative
     text = unicodedata.normalize("NFC", "__".join(stem.parts))
     text = _FORBIDDEN.sub("_", text)
-    return text if text.strip(". ") else "_" + text.replace(".", "_")
+    text = text if text.strip(". ") else "_" + text.replace(".", "_")
+    if len(text.encode("utf-8", "replace")) <= _LONGEST_BYTES:
+        return text
+    cut = text.encode("utf-8", "replace")[: _LONGEST_BYTES - 9].decode("utf-8", "ignore")
+    return f"{cut}~{sha256_text(text)[:8]}"
 
 
 def _has_suffix(path: Path) -> bool:
@@ -243,6 +250,8 @@ def _owned(children: Sequence[Path]) -> dict[Path, Path]:
 
 def _dicom_siblings(files: Sequence[Path]) -> dict[Path, Path]:
     """DICOM files beside other slides: all of a series but the first belong to the first."""
+    if not files:
+        return {}
     import pydicom
 
     first: dict[str, Path] = {}
@@ -276,6 +285,8 @@ def _entry(row: dict[str, str | None], folder: Path) -> tuple[SlideEntry | None,
     slide_id = unicodedata.normalize("NFC", values["slide_id"] or "")
     if not slide_id.strip(". ") or _FORBIDDEN.search(slide_id):
         wrong.append(f"slide_id '{slide_id}' is empty or holds one of / \\ : * ? \" < > |")
+    if len(slide_id.encode("utf-8", "replace")) > _LONGEST_BYTES:
+        wrong.append(f"slide_id '{slide_id[:20]}…' is longer than {_LONGEST_BYTES} bytes")
     if not values["path"]:
         wrong.append("path is empty")
     mpp: float | None = None
