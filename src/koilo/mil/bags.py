@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from koilo.errors import ManifestError
+from koilo.files import write_bytes
 
 INPUTS = ("features", "log_p", "both")
 """What a head may read of a cell: features of the trunk, log p of the classes, or both."""
@@ -60,3 +67,92 @@ def collate(bags: Sequence[Bag]) -> tuple[Tensor, Tensor, Tensor]:
         x[row, : len(bag.x)] = torch.from_numpy(np.ascontiguousarray(bag.x, dtype=np.float32))
         mask[row, : len(bag.x)] = True
     return x, mask, torch.tensor([bag.label for bag in bags])
+
+
+@dataclass(frozen=True)
+class BagSet:
+    """Many bags over one table of cells: a cell that lies in several bags is held once.
+
+    On disk an uncompressed ``.npz`` of the arrays named here, ``rows`` joined, with ``counts``.
+    """
+
+    features: NDArray[np.floating]
+    """(M, D) of every cell; D may be 0 where only probabilities are known"""
+    probabilities: NDArray[np.floating]
+    """(M, C) of the cell classes"""
+    rows: tuple[NDArray[np.int64], ...]
+    """for each bag its cells' rows in the table, best detection first"""
+    bag_ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    """slide class by name"""
+    splits: tuple[str, ...]
+    """train, validation or test"""
+    groups: tuple[str, ...]
+    """case, block or centre: what must not lie in two splits"""
+
+    def bags(self, inputs: str, classes: Sequence[str], split: str) -> list[Bag]:
+        """The bags of one split as a head reads them.
+
+        Raises:
+            ManifestError: a label is not in ``classes``, or a bag holds no cell.
+        """
+        chosen = [i for i, name in enumerate(self.splits) if name == split]
+        wrong = sorted({self.labels[i] for i in chosen} - set(classes))
+        empty = [self.bag_ids[i] for i in chosen if len(self.rows[i]) == 0]
+        if wrong or empty:
+            raise ManifestError(
+                f"Bags of split {split} cannot be used: labels {', '.join(wrong) or 'fine'}; "
+                f"without a cell: {', '.join(empty[:5]) or 'none'}. Allowed labels: "
+                f"{', '.join(classes)}; every bag needs a cell. Correct the bag file."
+            )
+        x = head_inputs(self.features, self.probabilities, inputs)  # (M, D')
+        return [
+            Bag(self.bag_ids[i], x[self.rows[i]], list(classes).index(self.labels[i]))
+            for i in chosen
+        ]
+
+
+def write_bags(path: Path, bags: BagSet) -> None:
+    """Write a bag file; features in half precision.
+
+    Raises:
+        OutputError: the disk is full or the folder cannot be written.
+    """
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {
+        "features": bags.features.astype(np.float16),
+        "probabilities": bags.probabilities.astype(np.float32),
+        "rows": np.concatenate([np.zeros(0, np.int64), *bags.rows]),
+        "counts": np.array([len(rows) for rows in bags.rows], dtype=np.int64),
+    }
+    for name in _TEXTS:
+        arrays[name] = np.array(getattr(bags, name), dtype=np.str_)
+    np.savez(buffer, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_bags(path: Path) -> BagSet:
+    """Read a bag file.
+
+    Raises:
+        ManifestError: it is missing, damaged, or its arrays do not fit each other.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            counts = arrays["counts"]
+            rows = np.split(arrays["rows"], np.cumsum(counts)[:-1]) if len(counts) else []
+            texts = {name: tuple(str(text) for text in arrays[name]) for name in _TEXTS}
+            bags = BagSet(arrays["features"], arrays["probabilities"], tuple(rows), **texts)
+        n_cells = len(bags.probabilities)
+        fits = len(bags.features) == n_cells and all(len(t) == len(rows) for t in texts.values())
+        if not fits or any(len(r) and not 0 <= r.min() <= r.max() < n_cells for r in rows):
+            raise ValueError("its arrays do not fit each other")
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ManifestError(
+            f"{path} is no bag file ({error}). Allowed: an .npz written by koilo. Check the path "
+            "or make the bags again."
+        ) from error
+    return bags
+
+
+_TEXTS = ("bag_ids", "labels", "splits", "groups")

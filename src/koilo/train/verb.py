@@ -1,0 +1,23 @@
+"""The verb ``koilo train``: its recipes by name, each a function of one dataclass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RecipeEntry:
+    """``target`` is ``module:function``, ``config`` the ``module:Dataclass`` that it takes."""
+
+    target: str
+    config: str
+    line: str
+
+
+RECIPES = {
+    "slide_head": RecipeEntry(
+        "koilo.train.recipes.slide_head:train_slide_head",
+        "koilo.train.recipes.slide_head:SlideHeadConfig",
+        "Train a slide head on bags of cells whose features or probabilities are fixed.",
+    ),
+}
