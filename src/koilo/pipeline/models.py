@@ -1,0 +1,85 @@
+"""The three models of a bundle, loaded together and proved to fit each other before any slide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from koilo.bundle import Bundle
+from koilo.cells import CellClassifier, load_classifier
+from koilo.detect import Detector, load_detector
+from koilo.errors import BundleError
+from koilo.mil import SlideHead, load_head
+
+_POINTS = {"slide": "sens95", "field": "sens95_field"}
+
+
+@dataclass(frozen=True)
+class Models:
+    """A bundle and its models on one device."""
+
+    bundle: Bundle
+    detector: Detector
+    classifier: CellClassifier
+    head: SlideHead
+    device: torch.device
+
+    @property
+    def top_k(self) -> int:
+        """Most cells kept of a slide."""
+        return int(self.bundle.stage("detector")["top_k"])
+
+    @property
+    def score_floor(self) -> float:
+        """Boxes at or under this detector score are never kept."""
+        return float(self.bundle.stage("detector")["score_floor"])
+
+    def threshold(self, kind: str) -> float:
+        """The locked threshold of p_positive for a ``slide`` or a ``field``."""
+        return float(self.bundle.operating_point(_POINTS[kind])["threshold"])
+
+
+def load_models(bundle: Bundle, device: torch.device) -> Models:
+    """Load detector, cell classifier and slide head, and run them once on blank input.
+
+    Raises:
+        BundleError: a stage is missing or broken, a threshold is not locked, or what one stage
+            gives is not what the next one takes.
+    """
+    views = int(bundle.stage("cells").get("views", 1))
+    try:
+        models = Models(
+            bundle,
+            load_detector(bundle, device),
+            load_classifier(bundle, device, views=views),
+            load_head(bundle, device),
+            device,
+        )
+        for kind in _POINTS:
+            models.threshold(kind)
+        models.top_k, models.score_floor  # noqa: B018  read here, so that a lack shows now
+        _try_once(models)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BundleError(
+            f"Bundle {bundle.name} does not fit together: {' '.join(str(error).split())[:300]}. "
+            "Detector, cells, head and thresholds must be those of one making. "
+            "Take the bundle again from where it came."
+        ) from error
+    return models
+
+
+def _try_once(models: Models) -> None:
+    detector, classifier = models.detector, models.classifier
+    detector.predict(np.full((1, detector.tile_px, detector.tile_px, 3), 255, np.uint8))
+    blank = np.full((2, classifier.input_px, classifier.input_px, 3), 255, np.uint8)
+    features, probabilities = classifier.predict(blank)
+    if probabilities.shape[1] != len(classifier.classes):
+        raise ValueError(
+            f"the cell model gives {probabilities.shape[1]} probabilities for "
+            f"{len(classifier.classes)} classes"
+        )
+    p, _ = models.head.predict(features, probabilities)
+    if len(p) != len(models.head.classes):
+        raise ValueError(f"the head gives {len(p)} for {len(models.head.classes)} classes")
