@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
 
 from koilo.errors import SlideOpenError
-from koilo.slides.identity import identity, still_growing
+from koilo.slides.identity import identity
 
 from .conftest import MadeSlide
 from .test_raw_tiles import damage_tile
@@ -53,26 +52,6 @@ def test_a_folder_is_known_by_all_its_files(tmp_path: Path) -> None:
     assert identity(tmp_path) != before
 
 
-def test_a_file_just_written_counts_as_growing_and_an_old_one_does_not(tmp_path: Path) -> None:
-    path = tmp_path / "slide.svs"
-    path.write_bytes(b"x")
-    assert still_growing(path)
-    os.utime(path, (time.time() - 60,) * 2)
-    assert not still_growing(path)
-    assert not still_growing(path, wait_s=0.01)
-
-
-def test_a_file_that_grows_while_watched_is_growing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "slide.svs"
-    path.write_bytes(b"x")
-    os.utime(path, (time.time() - 60,) * 2)
-    monkeypatch.setattr(time, "sleep", lambda _: path.write_bytes(b"longer"))
-    assert still_growing(path, wait_s=1)
-
-
 def test_a_missing_slide_is_a_slide_error(tmp_path: Path) -> None:
-    for ask in (identity, still_growing):
-        with pytest.raises(SlideOpenError, match="cannot be read"):
-            ask(tmp_path / "nowhere.svs")
+    with pytest.raises(SlideOpenError, match="cannot be read"):
+        identity(tmp_path / "nowhere.svs")

@@ -92,7 +92,9 @@ def _open_dicom(path: Path) -> SlideBackend:
     reference = OpenSlideBackend(index.volume_file)
     sizes = tuple((at.level.width_px, at.level.height_px) for at in index.levels)
     if sizes == tuple((at.width_px, at.height_px) for at in reference.levels):
-        return RawTilesBackend(path, index.levels, reference.facts, reference, index.associated)
+        lies = "its colour tag is wrong: the JPEG tiles' own was believed"
+        facts = replace(reference.facts, reader_note=lies if index.colour_tag_lies else "")
+        return RawTilesBackend(path, index.levels, facts, reference, index.associated)
     note = index.refusal or "OpenSlide finds other levels"
     if index.colour_tag_lies:
         reference.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +12,6 @@ import tifffile
 from koilo.errors import SlideOpenError
 
 _PIECE_BYTES = 1 << 20
-_STILL_GROWING_S = 2.0
 
 
 def identity(path: Path | str) -> str:
@@ -42,30 +40,6 @@ def identity(path: Path | str) -> str:
     return digest.hexdigest()
 
 
-def still_growing(path: Path | str, wait_s: float = 0.0) -> bool:
-    """True where a slide seems to be still copied: it changed just now, or grows while we wait.
-
-    Args:
-        path: the slide file or folder.
-        wait_s: look twice, so many seconds apart; 0 asks only whether it was written within the
-            last two seconds.
-
-    Raises:
-        SlideOpenError: the slide is missing or cannot be read.
-    """
-    try:
-        before = _size_and_time(Path(path))
-        if wait_s > 0:
-            time.sleep(wait_s)
-            return _size_and_time(Path(path)) != before
-        return any(0 <= time.time() - at < _STILL_GROWING_S for _, at in before)
-    except OSError as error:
-        raise SlideOpenError(
-            f"{path} cannot be read: {error.strerror}. A readable file or folder is needed. "
-            "Check the path and its permissions."
-        ) from error
-
-
 def _parts(path: Path) -> list[Path]:
     """All files of a slide, in a fixed order."""
     if path.is_dir():
@@ -76,10 +50,6 @@ def _parts(path: Path) -> list[Path]:
     if path.suffix.lower() == ".mrxs" and beside.is_dir():
         return [path, *sorted(at for at in beside.rglob("*") if at.is_file())]
     return [path]
-
-
-def _size_and_time(path: Path) -> list[tuple[int, float]]:
-    return [(at.st_size, at.st_mtime) for at in (part.stat() for part in _parts(path))]
 
 
 def _hash_pieces(digest: hashlib._Hash, handle: BinaryIO, size: int) -> None:
