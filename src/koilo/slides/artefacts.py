@@ -8,6 +8,7 @@ on the 189 CRIC fields, where no patch of 100 µm follows any of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -43,7 +44,9 @@ class Density:
     high: Channel
 
 
-def optical_density(rgb: NDArray[np.uint8], glass: NDArray[np.float64]) -> Density:
+def optical_density(
+    rgb: NDArray[np.uint8], glass: Sequence[float] | NDArray[np.float64]
+) -> Density:
     """Density of ``rgb`` uint8 (H, W, 3) against blank ``glass`` (3,), never below 0."""
     levels = np.arange(256, dtype=np.float64)
     tables = [np.maximum(-np.log10((levels + 1) / (g + 1)), 0).astype(np.float32) for g in glass]
@@ -99,7 +102,9 @@ def find_coverslip_edges(od: Density, um: float) -> Mask:
     return dilated(found, 60.0 / um) if found.any() else found
 
 
-def find_missing(rgb: NDArray[np.uint8], glass: NDArray[np.float64], um: float) -> Mask:
+def find_missing(
+    rgb: NDArray[np.uint8], glass: Sequence[float] | NDArray[np.float64], um: float
+) -> Mask:
     """Rectangles of pure black or pure white left by failed stitching.
 
     White counts only where the glass itself is darker than white; small overviews of a blank frame
@@ -107,7 +112,7 @@ def find_missing(rgb: NDArray[np.uint8], glass: NDArray[np.float64], um: float) 
     """
     r, g, b = cv2.split(rgb)
     black = cv2.max(cv2.max(r, g), b) <= 6
-    white = cv2.min(cv2.min(r, g), b) >= 254 if glass.max() < 252 else np.zeros(black.shape, bool)
+    white = cv2.min(cv2.min(r, g), b) >= 254 if max(glass) < 252 else np.zeros(black.shape, bool)
     found = np.zeros(black.shape, bool)
     for flat in (black, white):
         count, labels, stats, _ = cv2.connectedComponentsWithStats(flat.astype(np.uint8), None, 4)

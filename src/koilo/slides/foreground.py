@@ -28,6 +28,9 @@ from koilo.slides.artefacts import (
 if TYPE_CHECKING:
     from koilo.slides.slide import Slide
 
+Glass = NDArray[np.float64] | tuple[float, float, float]
+"""Colour of blank glass, (3,)."""
+
 Kind = Literal["deposit", "tissue", "field", "none"]
 
 NOMINAL_MPP = 0.25
@@ -59,7 +62,8 @@ class Foreground:
     ``polygons_px0`` in level-0 pixels; ``mask`` bool (H, W) is the same at ``mask_downsample``
     level-0 pixels a mask pixel, its top left corner at ``mask_origin_px0``. ``excluded`` maps
     ``pen``, ``edge``, ``bubbles``, ``missing`` to what was left out (a kind not found is absent).
-    ``area_mm2`` is None without a pixel size. ``reason`` says why there is none.
+    ``area_mm2`` is None without a pixel size. ``reason`` says why there is none. ``glass`` is the
+    colour of the slide's blank glass, against which its tiles are measured; None for a field.
     """
 
     polygons_px0: MultiPolygon
@@ -70,6 +74,7 @@ class Foreground:
     reason: str = ""
     excluded: Mapping[str, MultiPolygon] = field(default_factory=dict)
     area_mm2: float | None = None
+    glass: tuple[float, float, float] | None = None
 
     @property
     def empty(self) -> bool:
@@ -125,7 +130,8 @@ def foreground(slide: Slide) -> Foreground:
     downsample = max(longest / _OVERVIEW_MOST_PX, coarse_enough, 1.0)
     size = max(1, round(width / downsample)), max(1, round(height / downsample))
     rgb = slide.read_at_downsample((x, y), downsample, size)
-    mask, kind, reason, found = segment(rgb, downsample * mpp)
+    glass = glass_colour(rgb)
+    mask, kind, reason, found = segment(rgb, downsample * mpp, glass)
     frame = box(x, y, x + width, y + height)
     polygons = _polygons(mask, downsample, (x, y), frame)
     return Foreground(
@@ -137,20 +143,24 @@ def foreground(slide: Slide) -> Foreground:
         reason=reason,
         excluded={k: _polygons(m, downsample, (x, y), frame) for k, m in found.items()},
         area_mm2=None if slide.mpp is None else polygons.area * slide.mpp**2 / 1e6,
+        glass=(float(glass[0]), float(glass[1]), float(glass[2])),
     )
 
 
-def segment(rgb: NDArray[np.uint8], um: float) -> tuple[Mask, Kind, str, dict[str, Mask]]:
+def segment(
+    rgb: NDArray[np.uint8], um: float, glass: Glass | None = None
+) -> tuple[Mask, Kind, str, dict[str, Mask]]:
     """Split an overview into specimen and what was left out.
 
     Args:
         rgb: uint8 (H, W, 3).
         um: micrometres a pixel (nominal where unknown).
+        glass: colour of blank glass; by default taken from the overview.
 
     Returns:
         The mask (H, W), what it is, why it is empty (else ""), and the masks left out by kind.
     """
-    glass = glass_colour(rgb)
+    glass = glass_colour(rgb) if glass is None else glass
     od = optical_density(rgb, glass)
     missing = find_missing(rgb, glass, um)
     found = {
