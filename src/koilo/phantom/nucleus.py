@@ -55,12 +55,12 @@ def paint_nucleus(
 
 def _chromatin(rng: np.random.Generator, raster: Raster, look: NucleusLook) -> Map:
     strength = 0.25 if look.smudged else 1.0
-    scale = 0.45 + 0.75 * look.coarseness
-    clumps = raster.noise(rng, scale) + 0.5 * raster.noise(rng, 2 * scale)
-    clumps = np.tanh(1.5 * clumps - 0.4 * look.coarseness)  # dark clumps on a paler ground
-    fine = raster.noise(rng, 0.35)
+    scale = 0.36 + 0.6 * look.coarseness
+    clumps = raster.noise(rng, scale) + 0.6 * raster.noise(rng, 2.4 * scale)
+    clumps = np.tanh(1.3 * clumps - 0.5 * look.coarseness)  # dark clumps on a paler ground
+    fine = raster.noise(rng, 0.3)
     cloud = raster.noise(rng, 3.0)
-    return strength * ((0.07 + 0.5 * look.coarseness) * clumps + 0.07 * fine) + 0.05 * cloud
+    return strength * ((0.07 + 0.5 * look.coarseness) * clumps + 0.1 * fine) + 0.05 * cloud
 
 
 def _membrane(rng: np.random.Generator, raster: Raster, depth: Map, look: NucleusLook) -> Map:

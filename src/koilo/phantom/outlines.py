@@ -25,7 +25,7 @@ def nucleus_outline(
     raisin.
     """
     theta = _angles(_NUCLEUS_POINTS)
-    radius = 1.0 + _harmonics(rng, theta, irregularity, lowest=2, highest=9, decay=0.75)
+    radius = 1.0 + _harmonics(rng, theta, irregularity, lowest=2, highest=8, decay=1.0)
     if rng.random() < min(1.0, irregularity * 5):  # a notch, as folded membranes show
         width, depth = rng.uniform(0.12, 0.3), irregularity * rng.uniform(1.0, 2.4)
         turn = np.angle(np.exp(1j * (theta - rng.uniform(0, 2 * np.pi))))

@@ -139,7 +139,7 @@ def deposit_spot(rng: np.random.Generator, deposit: Deposit, size_um: tuple[floa
             if deposit.depth_um(x, y) < 25.0:
                 continue
             falls = np.exp(-0.5 * (((bumps - (x, y)) / widths[:, None]) ** 2).sum(1))
-            if draw.random() * peak < 1.0 + float(heights @ falls):
+            if draw.random() * peak < max(1.0 + float(heights @ falls), 0.3):
                 return float(x), float(y)
 
     return spot

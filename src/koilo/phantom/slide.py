@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from koilo.datasets import LabelledCell
 from koilo.manifest import SlideEntry
 from koilo.phantom.bank import FULL_BANK, Bank, draw_bank
 from koilo.phantom.canvas import Window
@@ -18,7 +19,7 @@ from koilo.phantom.cohort import SlidePlan, draw_lesions
 from koilo.phantom.kinds import KINDS
 from koilo.phantom.scene import Deposit, Scene, fill_scene
 from koilo.phantom.truth import CellTruth, truth_of
-from koilo.phantom.truth_files import cells_rows, write_truth_geojson, write_truth_parquet
+from koilo.phantom.truth_files import labelled_cells, write_truth_geojson, write_truth_parquet
 from koilo.slides import write_pyramid
 
 CROP_OF_MM = 13.0
@@ -96,11 +97,11 @@ def write_slide(
     bank: Bank,
     *,
     progress: Callable[[float], None] | None = None,
-) -> tuple[SlideEntry, list[str]]:
+) -> tuple[SlideEntry, list[LabelledCell]]:
     """Write ``slides/<id>.tiff`` and ``truth/<id>.parquet`` and ``.geojson`` under ``out``.
 
     Returns:
-        the slide's row of the manifest, and its lines of cells.csv.
+        the slide's row of the manifest, and its rows of cells.csv.
 
     Raises:
         OutputError: a file cannot be written.
@@ -127,7 +128,7 @@ def write_slide(
         preparation=centre.preparation,
         site="cervix",
     )
-    return entry, cells_rows(slide_id, truths, centre.mpp)
+    return entry, labelled_cells(slide_id, truths, centre.mpp)
 
 
 def write_scene(

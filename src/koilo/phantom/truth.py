@@ -82,14 +82,21 @@ def mask(outlines: tuple[Outline, ...], size_px: tuple[int, int]) -> NDArray[np.
     >>> mask((np.array([[1, 1], [3, 1], [3, 2], [1, 2]], np.float32),), (4, 3)).sum()
     np.int64(2)
     """
-    from matplotlib.path import Path
-
-    x, y = np.meshgrid(np.arange(size_px[0]) + 0.5, np.arange(size_px[1]) + 0.5)
-    centres = np.stack([x.ravel(), y.ravel()], 1)
-    inside = np.zeros(len(centres), bool)
+    width, height = size_px
+    inside = np.zeros((height, width), bool)
+    centres_y = np.arange(height) + 0.5
     for outline in outlines:
-        inside |= Path(outline).contains_points(centres)
-    return inside.reshape(size_px[1], size_px[0])
+        crossings = np.zeros((height, width + 1), np.int32)
+        start = outline.astype(np.float64)
+        for (x0, y0), (x1, y1) in zip(start, np.roll(start, -1, axis=0), strict=True):
+            low, high = np.searchsorted(centres_y, sorted((y0, y1)))
+            rows = np.arange(low, high)
+            if len(rows):
+                x = x0 + (centres_y[rows] - y0) * (x1 - x0) / (y1 - y0)
+                columns = np.ceil(x - 0.5).clip(0, width).astype(int)
+                crossings[rows, columns] += 1
+        inside |= crossings.cumsum(1)[:, :width] % 2 == 1
+    return inside
 
 
 def _to_px(outline_um: Outline, window: Window) -> Outline:

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from koilo.files import atomic_path, write_text
+from koilo.datasets import LabelledCell
+from koilo.files import atomic_path
 from koilo.phantom.outlines import Outline
 from koilo.phantom.truth import CellTruth
 from koilo.results import class_colour
 
 _UUIDS = uuid.uuid5(uuid.NAMESPACE_URL, "koilo:phantom")
 _ROWS_AT_ONCE = 4096
-CELLS_COLUMNS = ("slide_id", "x_px0", "y_px0", "w_px0", "h_px0", "label")
 
 
 def write_truth_parquet(path: Path, truths: Sequence[CellTruth], facts: Mapping[str, Any]) -> None:
@@ -65,17 +65,9 @@ def write_truth_geojson(path: Path, slide_id: str, truths: Iterable[CellTruth]) 
         handle.write("\n]}\n")
 
 
-def cells_rows(slide_id: str, truths: Iterable[CellTruth], mpp: float) -> list[str]:
-    """Lines of cells.csv: each cell with the detector's box (see `detection_box_px`)."""
-    return [
-        ",".join((slide_id, *(f"{v:.1f}" for v in truth.detection_box_px(mpp)), truth.label))
-        for truth in truths
-    ]
-
-
-def write_cells_csv(path: Path, rows: Iterable[str]) -> None:
-    """The training manifest beside manifest.csv: `cells_rows` of all slides under a header."""
-    write_text(path, "\n".join([",".join(CELLS_COLUMNS), *rows]) + "\n")
+def labelled_cells(slide_id: str, truths: Iterable[CellTruth], mpp: float) -> list[LabelledCell]:
+    """Rows of cells.csv: each cell with the detector's box (see `CellTruth.detection_box_px`)."""
+    return [LabelledCell(slide_id, *truth.detection_box_px(mpp), truth.label) for truth in truths]
 
 
 def _schema(measures: Iterable[str]) -> Any:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
+from koilo.datasets import LabelledCell, write_cells
 from koilo.errors import ConfigError
 from koilo.files import ensure_folder
 from koilo.manifest import SlideEntry, write_manifest
 from koilo.phantom.centre import draw_centre
 from koilo.phantom.cohort import plan_cohort
 from koilo.phantom.slide import SlideSize, bank_size, centre_bank, write_slide
-from koilo.phantom.truth_files import write_cells_csv
 from koilo.progress import log, progress
 
 _TISSUES = ("cytology",)
@@ -53,24 +53,24 @@ def phantom(config: PhantomConfig) -> int:
     out = ensure_folder(Path(config.out))
     size = SlideSize(config.size_px, config.cells, config.deposit_mm)
     plans = plan_cohort(config.slides, config.centres)
-    drawn: dict[int, tuple[SlideEntry, list[str]]] = {}
+    drawn: dict[int, tuple[SlideEntry, list[LabelledCell]]] = {}
     for centre_index in sorted({plan.centre_index for plan in plans}):
         n_bank = bank_size(config.cells)
         log.info("Centre %d: drawing a bank of %d cells", centre_index + 1, n_bank)
         bank = centre_bank(config.seed, centre_index, config.cells)
         for plan in (p for p in plans if p.centre_index == centre_index):
             title = f"slide {plan.index + 1} of {config.slides} ({plan.label})"
-            with progress(title, 1.0) as advance:
+            with progress(title, 100.0, unit="%") as advance:
                 done = 0.0
 
                 def show(fraction: float) -> None:
                     nonlocal done
-                    advance(fraction - done)
+                    advance(100 * (fraction - done))
                     done = fraction
 
                 drawn[plan.index] = write_slide(out, config.seed, plan, size, bank, progress=show)
     ordered = [drawn[index] for index in sorted(drawn)]
-    write_cells_csv(out / "cells.csv", chain.from_iterable(rows for _, rows in ordered))
+    write_cells(out / "cells.csv", chain.from_iterable(rows for _, rows in ordered))
     write_manifest(out / "manifest.csv", [entry for entry, _ in ordered])
     log.info("%d phantom slides in %s (synthetic: for tests, never for claims)", len(ordered), out)
     return 0
