@@ -140,6 +140,16 @@ def test_a_tissue_is_followed_closely_and_keeps_its_hole() -> None:
     assert not mask[350, 350]
 
 
+@pytest.mark.parametrize("size", [(1, 1), (3, 40), (37, 11)])
+def test_slides_of_a_few_pixels_are_judged_without_failing(size: tuple[int, int]) -> None:
+    dark = np.full((*size, 3), (120, 60, 130), np.uint8)
+    mask, kind, _, _ = segment(dark, UM)
+    assert mask.shape == size
+    assert kind in ("deposit", "tissue")
+    blank = np.full((*size, 3), 240, np.uint8)
+    assert segment(blank, UM)[1:3] == ("none", "the slide is blank")
+
+
 def test_the_glass_colour_is_that_of_the_glass_not_of_white_filling() -> None:
     picture = scanned(glass())
     picture[:, :300] = 255

@@ -233,7 +233,7 @@ def _deposit(stained: Mask, out: Mask, um: float) -> Mask:
     step = max(1, round(_BLOCK_UM / um))
     least = max(1.0, _DUST_UM2 / (um * um))
     occupied = (_block_sums(stained, step) >= least).astype(np.float32)
-    if occupied.sum() < _LEAST_BLOCKS:
+    if occupied.sum() < min(_LEAST_BLOCKS, occupied.size):
         return np.zeros(stained.shape, bool)
     valid = _block_sums(~out, step) / np.float32(step * step)
     narrow, wide = (spread / (step * um) for spread in _SPREAD_UM)
