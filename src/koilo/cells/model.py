@@ -27,6 +27,8 @@ class PooledCellNet(nn.Module):
         encoder_config: arguments that replace the encoder's defaults.
         n_maps: how many of the trunk's last maps are pooled.
         dropout: share of features dropped in training.
+        frozen: how many of the trunk's first children stay as they are in training, statistics
+            and all; what a pretrained trunk sees first needs no change, and steps cost less.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class PooledCellNet(nn.Module):
         encoder_config: Mapping[str, Any] | None = None,
         n_maps: int = 2,
         dropout: float = 0.2,
+        frozen: int = 0,
     ) -> None:
         super().__init__()
         self.trunk = build_encoder(encoder, **(encoder_config or {}))
@@ -47,6 +50,16 @@ class PooledCellNet(nn.Module):
         self.head = nn.Linear(self.n_features, n_outputs)
         nn.init.zeros_(self.head.bias)
         nn.init.normal_(self.head.weight, std=0.01)
+        self._frozen = list(self.trunk.children())[:frozen]
+        for part in self._frozen:
+            part.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> PooledCellNet:
+        """Set training mode, but leave what is frozen in eval mode."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
 
     def features(self, images: Tensor) -> Tensor:
         """Map float RGB ``(B, 3, P, P)`` of 0-255 to normalised features ``(B, D)``."""
