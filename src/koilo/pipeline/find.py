@@ -1,14 +1,13 @@
-"""Find suspicious cells: readers decode tiles, measures are taken and the detector runs, at once.
+"""Find suspicious cells: readers decode tiles while workers measure them and run the detector.
 
-Tiles reach the detector in the order of the grid whatever thread was first, so that batches, and
-with them the last bit of every score, do not depend on the number of readers.
+Tiles reach the workers in the order of the grid whatever reader was first, so that batches, and
+with them the last bit of every score, do not depend on the number of threads.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -19,36 +18,43 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from koilo.detect import Detector, TopK
+from koilo.pipeline.workers import Workers, batched
 from koilo.slides import Slide, stream_tiles
 from koilo.types import Tile
 
 T = TypeVar("T")
 
-BATCH = 4
-"""Tiles that the detector sees at once: more gain nothing on a CPU and cost memory."""
-
 OVERLAP_PX = 48
 """Pixels by which tiles overlap: more than a cell's box, so that each cell is whole in one tile."""
+
+_BATCH = {"cpu": 2, "cuda": 32}
+"""Tiles a network sees at once: on a CPU more gain nothing and cost memory."""
+
+Pixels = NDArray[np.uint8]
+Boxes = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class FoundCells(Generic[T]):
-    """Boxes (N, 4) x, y, w, h in level-0 pixels with scores (N,), best first; a measure a tile."""
+    """Boxes (N, 4) x, y, w, h in level-0 pixels with scores (N,), best first; a measure a tile.
+
+    ``busy_s``: seconds that the workers spent, all of them together, by what they did.
+    """
 
     boxes_px0: NDArray[np.float32]
     scores: NDArray[np.float32]
     measures: list[T]
-    seconds: dict[str, float]
+    busy_s: dict[str, float]
 
 
 def find_cells(
     slide: Slide,
     tiles: Sequence[Tile],
     detector: Detector,
+    workers: Workers,
     *,
     top_k: int,
-    floor: float,
-    measure: Callable[[Tile, NDArray[np.uint8]], T],
+    measure: Callable[[Tile, Pixels], T],
     excluded_px0: BaseGeometry,
     threads: int,
     advance: Callable[[float], None],
@@ -59,10 +65,10 @@ def find_cells(
         slide: an open slide with a pixel size.
         tiles: of `koilo.slides.tile_grid`, at the detector's pixel size.
         detector: finds boxes in batches of tiles.
+        workers: threads that compute.
         top_k: most cells kept, one box a cell.
-        floor: boxes at or under this score are left out.
-        measure: called in threads of their own with each tile and its pixels uint8 (H, W, 3),
-            less those beyond the slide.
+        measure: called by the workers with each tile and its pixels uint8 (H, W, 3), less those
+            beyond the slide.
         excluded_px0: pen, bubbles …: a box centred there is no cell.
         threads: reader threads.
         advance: called with the number of tiles done.
@@ -70,39 +76,37 @@ def find_cells(
     Raises:
         SlideReadError: a tile cannot be decoded.
     """
-    best = TopK(top_k, floor=floor)
+    best = TopK(top_k, floor=detector.score_floor)
     shapely.prepare(excluded_px0)
-    measured: list[Future[T]] = []
-    detect_s = 0.0
-    started = time.monotonic()
-    with ThreadPoolExecutor(threads, thread_name_prefix="koilo-measure") as pool:
-        stream = in_order(stream_tiles(slide, tiles, threads=threads), tiles)
-        for batch in batched(stream, BATCH):
-            inside = [(tile, cut_to_slide(slide, tile, rgb)) for tile, rgb in batch]
-            measured += [pool.submit(measure, tile, rgb) for tile, rgb in inside]
-            before = time.monotonic()
-            found = detector.predict(
-                np.stack([mirrored(rgb, detector.tile_px) for _, rgb in inside])
-            )
-            detect_s += time.monotonic() - before
-            for (tile, _), (boxes, scores) in zip(batch, found, strict=True):
-                _offer(best, slide, tile, boxes, scores, excluded_px0)
-            advance(len(batch))
-        measures = [future.result() for future in measured]
-    tiles_s = time.monotonic() - started - detect_s
-    before = time.monotonic()
+    measures: list[T] = []
+    busy_s = {"tile quality": 0.0, "detector": 0.0}
+
+    def work(batch: list[tuple[Tile, Pixels]]) -> tuple[list[Tile], list[T], list[Boxes]]:
+        started = time.monotonic()
+        inside = [(tile, cut_to_slide(slide, tile, rgb)) for tile, rgb in batch]
+        measured = [measure(tile, rgb) for tile, rgb in inside]
+        measure_s = time.monotonic() - started
+        found = detector.predict(np.stack([mirrored(rgb, detector.tile_px) for _, rgb in inside]))
+        busy_s["tile quality"] += measure_s  # a lost update among threads would cost a statistic
+        busy_s["detector"] += time.monotonic() - started - measure_s
+        return [tile for tile, _ in batch], measured, found
+
+    stream = in_order(stream_tiles(slide, tiles, threads=threads), tiles)
+    batches = batched(stream, _BATCH[detector.device.type])
+    for done, measured, found in workers.map_in_order(work, batches):
+        measures += measured
+        for tile, boxes in zip(done, found, strict=True):
+            _offer(best, slide, tile, boxes, excluded_px0)
+        advance(len(done))
     boxes_px0, scores = best.result()
-    merge_s = time.monotonic() - before
-    return FoundCells(
-        boxes_px0, scores, measures, {"tiles": tiles_s, "detector": detect_s, "merge": merge_s}
-    )
+    return FoundCells(boxes_px0, scores, measures, busy_s)
 
 
 def in_order(
-    stream: Iterable[tuple[Tile, NDArray[np.uint8]]], tiles: Sequence[Tile]
-) -> Iterator[tuple[Tile, NDArray[np.uint8]]]:
+    stream: Iterable[tuple[Tile, Pixels]], tiles: Sequence[Tile]
+) -> Iterator[tuple[Tile, Pixels]]:
     """Give a stream's tiles in the order of ``tiles``; holds only those that came early."""
-    early: dict[Tile, NDArray[np.uint8]] = {}
+    early: dict[Tile, Pixels] = {}
     wanted = iter(tiles)
     tile = next(wanted, None)
     for arrived, rgb in stream:
@@ -112,19 +116,7 @@ def in_order(
             tile = next(wanted, None)
 
 
-def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of ``size`` items, the last one shorter."""
-    batch: list[T] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def cut_to_slide(slide: Slide, tile: Tile, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def cut_to_slide(slide: Slide, tile: Tile, rgb: Pixels) -> Pixels:
     """The part of a tile that lies within the slide, at least one pixel of it."""
     downsample = slide.downsample_at(tile.mpp)
     width = max(1, int((slide.dimensions[0] - tile.x_px0) / downsample))
@@ -132,7 +124,7 @@ def cut_to_slide(slide: Slide, tile: Tile, rgb: NDArray[np.uint8]) -> NDArray[np
     return rgb[:height, :width]
 
 
-def mirrored(rgb: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+def mirrored(rgb: Pixels, size_px: int) -> Pixels:
     """``rgb`` (H, W, 3) filled up to a square of ``size_px`` by mirroring, as in training."""
     height, width = rgb.shape[:2]
     if (height, width) == (size_px, size_px):
@@ -142,15 +134,9 @@ def mirrored(rgb: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
     return np.asarray(padded, np.uint8)
 
 
-def _offer(
-    best: TopK,
-    slide: Slide,
-    tile: Tile,
-    boxes_px: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    excluded_px0: BaseGeometry,
-) -> None:
+def _offer(best: TopK, slide: Slide, tile: Tile, found: Boxes, excluded_px0: BaseGeometry) -> None:
     """Offer a tile's boxes in level-0 pixels, but for those centred off the slide or on pen."""
+    boxes_px, scores = found
     downsample = slide.downsample_at(tile.mpp)
     boxes = boxes_px * np.float32(downsample)
     boxes[:, :2] += (tile.x_px0, tile.y_px0)

@@ -31,11 +31,6 @@ class Models:
         """Most cells kept of a slide."""
         return int(self.bundle.stage("detector")["top_k"])
 
-    @property
-    def score_floor(self) -> float:
-        """Boxes at or under this detector score are never kept."""
-        return float(self.bundle.stage("detector")["score_floor"])
-
     def threshold(self, kind: str) -> float:
         """The locked threshold of p_positive for a ``slide`` or a ``field``."""
         return float(self.bundle.operating_point(_POINTS[kind])["threshold"])
@@ -59,7 +54,8 @@ def load_models(bundle: Bundle, device: torch.device) -> Models:
         )
         for kind in _POINTS:
             models.threshold(kind)
-        models.top_k, models.score_floor  # noqa: B018  read here, so that a lack shows now
+        if models.top_k < 1:
+            raise ValueError(f"the detector's top_k is {models.top_k}; at least 1 cell is kept")
         _try_once(models)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BundleError(

@@ -6,9 +6,8 @@ its report shows.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +24,7 @@ from koilo.pipeline.find import OVERLAP_PX, FoundCells, find_cells
 from koilo.pipeline.models import Models
 from koilo.pipeline.pixel_size import mpp_flags, open_to_read
 from koilo.pipeline.verdict import Call, judge_slide
+from koilo.pipeline.workers import Workers, open_workers, usable_cores
 from koilo.slides import Slide, tile_grid
 from koilo.slides.foreground import Foreground, foreground
 from koilo.types import Cell, SlideResult
@@ -35,6 +35,12 @@ Watch = Callable[[int], AbstractContextManager[Callable[[float], None]]]
 Frame = tuple[float, float, float, float]
 
 _OVERVIEW_PX = 1400
+
+_CHUNK = 64
+"""Crops that a worker classifies at a time."""
+
+_MOST_READERS = 8
+"""Reader threads at most, where none are asked for: decoding is not what takes the time."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,8 @@ class Reading:
     """A slide's result with the pictures of its report.
 
     ``overview_rgb`` uint8 (H, W, 3) shows ``overview_frame`` (x, y, w, h in level-0 pixels);
-    ``crops`` uint8 (N, P, P, 3) are those of ``result.cells``, at the cell model's pixel size.
+    ``crops`` uint8 (N, P, P, 3) are those of ``result.cells``, at the cell model's pixel size;
+    ``busy_s`` what the search's threads spent their seconds on, all of them together.
     """
 
     result: SlideResult
@@ -61,6 +68,7 @@ class Reading:
     overview_frame: Frame
     crops: NDArray[np.uint8]
     quality_map: QualityMap | None
+    busy_s: Mapping[str, float]
 
 
 def read_one(
@@ -86,14 +94,15 @@ def read_one(
     timer = _Timer()
     with timer("open"):
         slide = open_to_read(entry, settings.mpp, models.classifier.mpp)
-    with slide:
-        return _read(slide, entry, models, settings, watch or _silent, timer)
+    with slide, open_workers(models.device) as workers:
+        return _read(slide, entry, models, workers, settings, watch or _silent, timer)
 
 
 def _read(
     slide: Slide,
     entry: SlideEntry,
     models: Models,
+    workers: Workers,
     settings: ReadSettings,
     watch: Watch,
     timer: _Timer,
@@ -106,25 +115,24 @@ def _read(
                           overlap_px=OVERLAP_PX)  # fmt: skip
     step_px = detector.tile_px - OVERLAP_PX
     meter = build_meter(tiles, overview, step_px)
-    with watch(len(tiles)) as advance:
+    with timer("search"), watch(len(tiles)) as advance:
         found = find_cells(
             slide,
             tiles,
             detector,
+            workers,
             top_k=models.top_k,
-            floor=models.score_floor,
             measure=meter,
             excluded_px0=_excluded(area),
-            threads=settings.threads or reader_threads(),
+            threads=settings.threads or min(usable_cores(), _MOST_READERS),
             advance=advance,
         )
-    timer.seconds |= found.seconds
     centres_px0 = found.boxes_px0[:, :2] + found.boxes_px0[:, 2:] / 2
     classifier = models.classifier
     with timer("crops"):
         crops = read_crops(slide, centres_px0, classifier.mpp, classifier.input_px)
     with timer("cells"):
-        features, p_cells = classifier.predict(crops)
+        features, p_cells = _classify(models, crops, workers)
     with timer("head"):
         call, probabilities, attention = _call(models, slide, features, p_cells)
     with timer("quality"):
@@ -156,12 +164,7 @@ def _read(
         slide=_slide_facts(slide, entry, area),
         seconds=timer.total(),
     )
-    return Reading(result, overview, frame, crops, quality_map)
-
-
-def reader_threads() -> int:
-    """Reader threads for this machine: one a core, at most eight (decoding is not the brake)."""
-    return max(1, min(8, len(os.sched_getaffinity(0))))
+    return Reading(result, overview, frame, crops, quality_map, found.busy_s)
 
 
 def _overview(slide: Slide) -> tuple[NDArray[np.uint8], Frame]:
@@ -175,6 +178,15 @@ def _overview(slide: Slide) -> tuple[NDArray[np.uint8], Frame]:
 def _excluded(area: Foreground) -> BaseGeometry:
     """Pen, bubbles, rims and missing areas as one geometry."""
     return unary_union(list(area.excluded.values()))
+
+
+def _classify(
+    models: Models, crops: NDArray[np.uint8], workers: Workers
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Features (N, D) and probabilities (N, C) of crops (N, P, P, 3)."""
+    chunks = [crops[start : start + _CHUNK] for start in range(0, max(len(crops), 1), _CHUNK)]
+    parts = list(workers.map_in_order(models.classifier.predict, chunks))
+    return np.concatenate([f for f, _ in parts]), np.concatenate([p for _, p in parts])
 
 
 def _call(
