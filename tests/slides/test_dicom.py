@@ -84,3 +84,13 @@ def test_a_lying_tag_that_cannot_be_read_raw_is_refused_not_shown_in_false_colou
     dataset.save_as(tmp_path / "lying.dcm")
     with pytest.raises(SlideOpenError):
         open_slide(tmp_path)
+
+
+def test_a_header_that_lacks_what_is_needed_is_refused_in_one_line(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    dataset = pydicom.dcmread(data_dir / "slides" / "odd" / "boxes_0.dcm")
+    del dataset.Columns
+    dataset.save_as(tmp_path / "headless.dcm")
+    with pytest.raises(SlideOpenError, match=r"headless\.dcm cannot be opened as DICOM"):
+        open_slide(tmp_path)

@@ -178,6 +178,31 @@ def test_what_is_no_whole_slide_is_refused_in_one_clear_line(
     assert_one_clear_line(caught.value, path)
 
 
+@pytest.mark.parametrize("suffix", [".tiff", ".png", ".jpg", ".tif"])
+def test_random_damage_ends_in_pixels_or_in_one_clear_line(tmp_path: Path, suffix: str) -> None:
+    whole = tmp_path / f"whole{suffix}"
+    if suffix == ".tiff":
+        small_tiff(whole, 0.25)
+    else:
+        PilImage.fromarray(texture(90, 70)).save(whole)
+    data, rng = whole.read_bytes(), np.random.default_rng(5)
+    refused = 0
+    for _ in range(60):
+        damaged = bytearray(data)
+        ends = np.concatenate([np.arange(300), len(data) - 1 - np.arange(300)])  # the directories
+        for at in rng.choice(ends, 4):
+            damaged[int(at)] = int(rng.integers(256))
+        path = tmp_path / f"damaged{suffix}"
+        path.write_bytes(damaged)
+        try:
+            with open_slide(path) as slide:
+                slide.thumbnail((30, 30))
+        except SlideError as error:
+            assert_one_clear_line(error, path)
+            refused += 1
+    assert refused > 3
+
+
 def test_missing_files_and_folders_that_are_no_slide_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere.svs", tmp_path):
         with pytest.raises(SlideOpenError) as caught:

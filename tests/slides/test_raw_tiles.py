@@ -183,3 +183,12 @@ def test_reading_a_closed_slide_says_so(made_slide: MadeSlide) -> None:
     slide.close()
     with pytest.raises(SlideReadError, match="closed"):
         slide.read_region((0, 0), 0, (100, 100))
+
+
+def test_a_property_of_garbled_name_does_not_cost_the_slide(
+    made_slide: MadeSlide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = OpenSlideBackend(made_slide.path)._slide.properties
+    monkeypatch.setattr(type(names), "__iter__", lambda _: iter(["openslide.vendor", "\ufffd"]))
+    with open_slide(made_slide.path) as slide:
+        assert slide.properties == {"openslide.vendor": "generic-tiff"}

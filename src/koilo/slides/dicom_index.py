@@ -16,7 +16,6 @@ from typing import BinaryIO
 import numpy as np
 import pydicom
 from pydicom.dataset import FileDataset
-from pydicom.errors import InvalidDicomError
 
 from koilo.errors import SlideOpenError
 from koilo.slides.backend import Level, true_downsample
@@ -45,11 +44,13 @@ class DicomIndex:
 
 @dataclass(frozen=True)
 class _Instance:
-    """One file's header, and where its frames lie (none where they are not plain JPEG)."""
+    """What is needed of one file's header, and where its frames lie (none unless plain JPEG)."""
 
     path: Path
-    header: FileDataset
+    series: str
     flavour: str
+    size_px: tuple[int, int]
+    tile_px: tuple[int, int]
     frames: tuple[tuple[int, int], ...]
     refusal: str
     colour: Colour
@@ -77,15 +78,15 @@ def read_dicom_index(path: Path) -> DicomIndex:
     """
     instances = [_read_instance(at) for at in dicom_files(path)]
     if path.is_file():
-        series = str(_read_instance(path).header.get("SeriesInstanceUID", ""))
-        instances = [at for at in instances if _series(at) == series] or [_read_instance(path)]
+        own = _read_instance(path)
+        instances = [at for at in instances if at.series == own.series] or [own]
     volumes = [at for at in instances if at.flavour == "VOLUME"]
     if not volumes:
         raise SlideOpenError(
             f"{path} holds no DICOM slide: none of its {len(instances)} .dcm files is a VOLUME "
             "image. A folder of one slide's .dcm files is needed. Check the folder."
         )
-    if len({_series(at) for at in volumes}) > 1:
+    if len({at.series for at in volumes}) > 1:
         raise SlideOpenError(
             f"{path} holds several DICOM slides (series). One folder is one slide. Put each "
             "series into a folder of its own."
@@ -93,39 +94,30 @@ def read_dicom_index(path: Path) -> DicomIndex:
     return _assemble(volumes, [at for at in instances if at.flavour in _ASSOCIATED])
 
 
-def _series(instance: _Instance) -> str:
-    return str(instance.header.get("SeriesInstanceUID", ""))
-
-
 def _assemble(volumes: Sequence[_Instance], others: Sequence[_Instance]) -> DicomIndex:
-    volumes = sorted(volumes, key=lambda at: -int(at.header.TotalPixelMatrixColumns))
-    size0 = _size(volumes[0])
+    volumes = sorted(volumes, key=lambda at: -at.size_px[0])
+    size0 = volumes[0].size_px
     refusal = next((at.refusal for at in volumes if at.refusal), "")
-    if len({_size(at) for at in volumes}) < len(volumes):
+    if len({at.size_px for at in volumes}) < len(volumes):
         refusal = refusal or "two of its files are of one size (planes or parts of a level)"
     return DicomIndex(
         volume_file=volumes[0].path,
         levels=() if refusal else tuple(_tiled(at, size0) for at in volumes),
         associated={
-            _ASSOCIATED[at.flavour]: _tiled(at, _size(at)) for at in others if not at.refusal
+            _ASSOCIATED[at.flavour]: _tiled(at, at.size_px) for at in others if not at.refusal
         },
         refusal=refusal,
         colour_tag_lies=any(at.tag_lies for at in volumes),
     )
 
 
-def _size(instance: _Instance) -> tuple[int, int]:
-    header = instance.header
-    return int(header.TotalPixelMatrixColumns), int(header.TotalPixelMatrixRows)
-
-
 def _tiled(instance: _Instance, size0: tuple[int, int]) -> TiledLevel:
-    size, frames = _size(instance), np.asarray(instance.frames, dtype=np.int64)  # (N, 2)
+    frames = np.asarray(instance.frames, dtype=np.int64)  # (N, 2)
     return TiledLevel(
-        level=Level(*size, true_downsample(size0, size)),
+        level=Level(*instance.size_px, true_downsample(size0, instance.size_px)),
         file=instance.path,
-        tile_width_px=int(instance.header.Columns),
-        tile_height_px=int(instance.header.Rows),
+        tile_width_px=instance.tile_px[0],
+        tile_height_px=instance.tile_px[1],
         offsets=frames[:, 0],
         lengths=frames[:, 1],
         colour=instance.colour,
@@ -137,20 +129,29 @@ def _read_instance(path: Path) -> _Instance:
         with open(path, "rb") as handle, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd values in tags that are not used here
             header = pydicom.dcmread(handle, stop_before_pixels=True)
-            flavour = str((list(header.get("ImageType", [])) + [""] * 3)[2]).upper()
-            if "TotalPixelMatrixColumns" not in header:
-                return _Instance(path, header, "", (), "it is no slide image", "YCbCr", False)
-            refusal = _why_not_raw(header)
-            frames = () if refusal else _frames(handle, int(header.get("NumberOfFrames", 1)))
-            if not refusal and len(frames) != _expected_frames(header):
-                refusal = "its frames are not one a tile"
-            colour, lies = _colour(handle, header, frames)
-            return _Instance(path, header, flavour, frames, refusal, colour, lies)
-    except (OSError, InvalidDicomError, ValueError, KeyError, struct.error) as error:
+            return _instance(path, handle, header)
+    except Exception as error:  # damaged headers raise anything, some only when a value is asked
         raise SlideOpenError(
             f"{path} cannot be opened as DICOM: {str(error).rstrip('.') or type(error).__name__}. "
             "Every .dcm file of a slide must be whole. Copy or export the slide again."
         ) from error
+
+
+def _instance(path: Path, handle: BinaryIO, header: FileDataset) -> _Instance:
+    series = str(header.get("SeriesInstanceUID", ""))
+    flavour = str([*header.get("ImageType", []), "", "", ""][2]).upper()
+    if "TotalPixelMatrixColumns" not in header:
+        return _Instance(path, series, "", (1, 1), (1, 1), (), "no slide image", "RGB", False)
+    size = (int(header.TotalPixelMatrixColumns), int(header.TotalPixelMatrixRows))
+    tile = (int(header.Columns), int(header.Rows))
+    if min(*size, *tile) < 1:
+        raise ValueError(f"it says {size} pixels in tiles of {tile}")
+    refusal = _why_not_raw(header)
+    frames = () if refusal else _frames(handle, int(header.get("NumberOfFrames", 1)))
+    if not refusal and len(frames) != -(-size[0] // tile[0]) * -(-size[1] // tile[1]):
+        refusal = "its frames are not one a tile"
+    colour, lies = _colour(handle, header, frames)
+    return _Instance(path, series, flavour, size, tile, frames, refusal, colour, lies)
 
 
 def _why_not_raw(header: FileDataset) -> str:
@@ -166,11 +167,6 @@ def _why_not_raw(header: FileDataset) -> str:
     if int(header.get("TotalPixelMatrixFocalPlanes", 1) or 1) > 1:
         return "it has several focal planes"
     return "it is one part of a concatenation" if "ConcatenationUID" in header else ""
-
-
-def _expected_frames(header: FileDataset) -> int:
-    columns = -(-int(header.TotalPixelMatrixColumns) // int(header.Columns))
-    return columns * -(-int(header.TotalPixelMatrixRows) // int(header.Rows))
 
 
 def _frames(handle: BinaryIO, count: int) -> tuple[tuple[int, int], ...]:

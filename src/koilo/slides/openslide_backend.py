@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Literal
 
@@ -41,7 +42,7 @@ class OpenSlideBackend:
             Level(width, height, true_downsample(sizes[0], (width, height)))
             for width, height in sizes
         )
-        self.facts = _facts(dict(self._slide.properties), self.levels[0])
+        self.facts = _facts(_properties(self._slide), self.levels[0])
 
     def read_level(self, level: int, x_px: int, y_px: int, w_px: int, h_px: int) -> Image:
         """Read ``(h_px, w_px, 3)`` at ``(x_px, y_px)`` in the level's own pixels; white outside.
@@ -89,6 +90,15 @@ class OpenSlideBackend:
         if not self._closed:
             self._closed = True
             self._slide.close()
+
+
+def _properties(slide: openslide.OpenSlide) -> dict[str, str]:
+    """All properties but those of garbled names, which OpenSlide lists and then cannot find."""
+    found = {}
+    for name in slide.properties:
+        with contextlib.suppress(KeyError):
+            found[name] = slide.properties[name]
+    return found
 
 
 def _facts(properties: dict[str, str], level0: Level) -> FileFacts:

@@ -41,7 +41,7 @@ class PlainImageBackend:
                 with PilImage.open(path) as picture:
                     self.facts = _facts(path, picture)
                     self._pixels = _decode(picture)
-        except (OSError, ValueError, SyntaxError, PilImage.DecompressionBombError) as error:
+        except Exception as error:  # damaged pictures raise anything
             raise SlideOpenError(
                 f"{path} cannot be opened: {_reason(error)}. A field is a whole PNG, JPEG, BMP or "
                 f"TIFF of at most {MAX_PIXELS // 1_000_000} megapixels. Save or copy it again, or "
