@@ -147,7 +147,8 @@ def _instance(path: Path, handle: BinaryIO, header: FileDataset) -> _Instance:
     if min(*size, *tile) < 1:
         raise ValueError(f"it says {size} pixels in tiles of {tile}")
     refusal = _why_not_raw(header)
-    frames = () if refusal else _frames(handle, int(header.get("NumberOfFrames", 1)))
+    is_jpeg = header.file_meta.get("TransferSyntaxUID", "") == _JPEG_BASELINE
+    frames = _frames(handle, int(header.get("NumberOfFrames", 1))) if is_jpeg else ()
     if not refusal and len(frames) != -(-size[0] // tile[0]) * -(-size[1] // tile[1]):
         refusal = "its frames are not one a tile"
     colour, lies = _colour(handle, header, frames)
@@ -156,7 +157,7 @@ def _instance(path: Path, handle: BinaryIO, header: FileDataset) -> _Instance:
 
 def _why_not_raw(header: FileDataset) -> str:
     """Why the tiles of this file cannot be read raw; empty where they can."""
-    if str(header.file_meta.get("TransferSyntaxUID", "")) != _JPEG_BASELINE:
+    if header.file_meta.get("TransferSyntaxUID", "") != _JPEG_BASELINE:
         return "its tiles are not baseline JPEG"
     if header.get("DimensionOrganizationType", "") != "TILED_FULL":
         return "its tiles are not in full rows"
