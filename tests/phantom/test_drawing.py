@@ -12,7 +12,7 @@ from koilo.phantom.outlines import area
 from koilo.phantom.sprite import DYE_STEP, SPRITE_MPP, Sprite
 from koilo.phantom.truth import mask
 
-PER_KIND = 24
+PER_KIND = 16
 
 
 def test_measures_are_those_of_the_outlines(bank: Bank) -> None:

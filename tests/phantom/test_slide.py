@@ -19,11 +19,9 @@ from koilo.phantom.truth_files import read_truth_parquet
 from koilo.phantom.verb import PhantomConfig, phantom
 from koilo.slides import open_slide
 
-CONFIG = PhantomConfig("cytology", Path(), slides=2, seed=5, size_px=1536, cells=60)
-
 
 def _draw(out: Path) -> Path:
-    assert phantom(PhantomConfig("cytology", out, slides=2, seed=5, size_px=1536, cells=60)) == 0
+    assert phantom(PhantomConfig("cytology", out, slides=2, seed=5, size_px=1280, cells=50)) == 0
     return out
 
 
@@ -45,9 +43,9 @@ def test_the_verb_writes_slides_truth_and_two_lists(drawn: Path) -> None:
     cells = read_cells(drawn / "cells.csv", {entry.slide_id for entry in entries})
     for entry in entries:
         truths = read_truth_parquet(drawn / "truth" / f"{entry.slide_id}.parquet")
-        assert sum(cell.slide_id == entry.slide_id for cell in cells) == len(truths) > 50
+        assert sum(cell.slide_id == entry.slide_id for cell in cells) == len(truths) > 40
         with open_slide(entry.path) as slide:
-            assert slide.dimensions == (1536, 1536)
+            assert slide.dimensions == (1280, 1280)
             assert slide.synthetic == "phantom"
             assert slide.mpp == pytest.approx(entry.mpp, rel=1e-3)
 
@@ -114,8 +112,8 @@ def test_no_tile_of_a_slide_repeats(drawn: Path) -> None:
         with open_slide(path) as slide:
             tiles += [
                 slide.read_region((x, y), 0, (128, 128)).tobytes()
-                for x in range(0, 1536, 128)
-                for y in range(0, 1536, 128)
+                for x in range(0, 1280, 128)
+                for y in range(0, 1280, 128)
             ]
     assert len(set(tiles)) == len(tiles)
 
@@ -126,7 +124,7 @@ def test_the_nuclei_lie_where_the_truth_says(drawn: Path) -> None:
     with open_slide(entry.path) as slide:
         image = slide.read_region((0, 0), 0, slide.dimensions).astype(float).mean(-1)
     glass = np.percentile(image, 90)
-    inside = [truth for truth in truths if all(40 < v < 1496 for v in truth.point_px)]
+    inside = [truth for truth in truths if all(40 < v < 1240 for v in truth.point_px)]
     assert len(inside) > 30
     for truth in inside:
         x, y = truth.nuclei_px[0].mean(0).astype(int)

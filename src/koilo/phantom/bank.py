@@ -26,7 +26,7 @@ _BYSTANDER_SHARE = {
     "bacteria": 0.01,
     "yeast": 0.005,
 }
-_PARALLEL_FROM = 200
+_PARALLEL_FROM = 600
 
 
 class Bank:

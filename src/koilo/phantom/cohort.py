@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,16 +40,19 @@ class SlidePlan:
     split: str
 
 
-def plan_cohort(n_slides: int, n_centres: int) -> tuple[SlidePlan, ...]:
+def plan_cohort(
+    n_slides: int, n_centres: int, positive: Collection[str] = tuple(_MIX)
+) -> tuple[SlidePlan, ...]:
     """Deal labels, centres and splits so that any number of slides holds a fair share of each.
 
-    Every second slide is NILM; the first is HSIL. A slide is a case of its own, so that splits by
-    slide are splits by case.
+    Every second slide is NILM; the first is HSIL where ``positive``, the classes to deal, has it. A
+    slide is a case of its own, so that splits by slide are splits by case.
 
     >>> [plan.label for plan in plan_cohort(4, 1)]
     ['HSIL', 'NILM', 'LSIL', 'NILM']
     """
-    positives = _dealt(_MIX, (n_slides + 1) // 2)
+    mix = {name: share for name, share in _MIX.items() if name in positive}
+    positives = _dealt({k: v / sum(mix.values()) for k, v in mix.items()}, (n_slides + 1) // 2)
     plans = []
     for index in range(n_slides):
         label = "NILM" if index % 2 else positives[index // 2]

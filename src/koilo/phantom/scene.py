@@ -13,6 +13,7 @@ from koilo.phantom.bank import Bank
 from koilo.phantom.canvas import Placement, Window, expose, margin_px, paint
 from koilo.phantom.centre import Centre
 from koilo.phantom.layout import Spot, draw_kinds, scatter_bystanders, scatter_cells
+from koilo.phantom.patch import Patch, lay_over
 
 _BIN_UM = 128.0
 _RIM_UM = 60.0
@@ -35,7 +36,8 @@ class Deposit:
 class Scene:
     """Placed cells with an index by place: `render` gives any window in bounded memory.
 
-    ``size_px`` is (width, height) at the centre's pixel size; ``film`` fixes noise and stipple.
+    ``size_px`` is (width, height) at the centre's pixel size; ``film`` fixes noise and stipple;
+    ``patches`` are real pictures laid over the drawing.
     """
 
     def __init__(
@@ -45,12 +47,14 @@ class Scene:
         deposit: Deposit,
         placements: Sequence[Placement],
         film: tuple[int, int],
+        patches: Sequence[Patch] = (),
     ) -> None:
         self.centre = centre
         self.size_px = size_px
         self.deposit = deposit
         self.placements = tuple(placements)
         self.film = film
+        self.patches = tuple(patches)
         self._reach_um = max((p.reach_um for p in self.placements), default=0.0)
         self._bins: dict[tuple[int, int], list[int]] = {}
         for index, placement in enumerate(self.placements):
@@ -83,7 +87,17 @@ class Scene:
         if not placements and (film_weight is not None and not film_weight.any()):
             return None
         rgb = expose(paint(placements, wide), self.centre, wide, self.film, film_weight)
-        return np.ascontiguousarray(rgb[m:-m, m:-m])
+        return lay_over(np.ascontiguousarray(rgb[m:-m, m:-m]), x_px0, y_px0, self.patches)
+
+    def with_patches(self, patches: Sequence[Patch]) -> Scene:
+        """The scene with real patches laid in, and without the phantom's own under them."""
+        mpp = self.centre.mpp
+        kept = [
+            p
+            for p in self.placements
+            if not any(_covers(patch, p.x_um / mpp, p.y_um / mpp) for patch in patches)
+        ]
+        return Scene(self.centre, self.size_px, self.deposit, kept, self.film, patches)
 
     def _film_weight(self, window: Window) -> NDArray[np.float32] | None:
         """1 in the deposit, fading to 0 on clear glass (H, W); None where it is 1 throughout."""
@@ -161,6 +175,11 @@ def _mirrored_inside(
         else replace(p, x_um=back(p.x_um, size_um[0]), y_um=back(p.y_um, size_um[1]))
         for p in placements
     ]
+
+
+def _covers(patch: Patch, x_px0: float, y_px0: float) -> bool:
+    x, y, w, h = patch.rectangle_px0
+    return x <= x_px0 < x + w and y <= y_px0 < y + h
 
 
 def _bin_range(start_um: float, length_um: float, reach_um: float) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from koilo.phantom.bank import FULL_BANK, Bank, draw_bank
 from koilo.phantom.canvas import Window
 from koilo.phantom.centre import Centre, draw_centre
 from koilo.phantom.cohort import SlidePlan, draw_lesions
+from koilo.phantom.composed import Composer
 from koilo.phantom.kinds import KINDS
 from koilo.phantom.scene import Deposit, Scene, fill_scene
 from koilo.phantom.truth import CellTruth, truth_of
@@ -54,14 +55,24 @@ def centre_bank(seed: int, centre_index: int, n_cells: int, *, workers: int | No
 
 
 def build_scene(
-    seed: int, plan: SlidePlan, size: SlideSize, centre: Centre, bank: Bank
+    seed: int,
+    plan: SlidePlan,
+    size: SlideSize,
+    centre: Centre,
+    bank: Bank,
+    composer: Composer | None = None,
 ) -> tuple[Scene, list[CellTruth]]:
-    """A slide's scene and the truth of its cells, in level-0 pixels; the same for the same seed."""
+    """A slide's scene and the truth of its cells, in level-0 pixels; the same for the same seed.
+
+    With a ``composer`` the phantom's cells are all NILM and the lesions are real ones.
+    """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x51, plan.index]))
     deposit = place_deposit(rng, size, centre.mpp)
-    lesions = draw_lesions(rng, plan.label, size.cells)
+    lesions = {} if composer else draw_lesions(rng, plan.label, size.cells)
     side = (size.size_px, size.size_px)
     scene = fill_scene(rng, centre, bank, side, deposit, size.cells, lesions)
+    if composer:
+        scene = scene.with_patches(composer.compose(plan, size.cells, scene))
     return scene, scene_truth(scene)
 
 
@@ -69,6 +80,7 @@ def scene_truth(scene: Scene) -> list[CellTruth]:
     """The truth of every cell whose point lies on the slide."""
     window = Window(0.0, 0.0, scene.centre.mpp, *scene.size_px)
     truths = [truth_of(p, window) for p in scene.placements if p.sprite.kind in KINDS]
+    truths += [truth for patch in scene.patches for truth in patch.truths_px0()]
     return [truth for truth in truths if _on_slide(truth, scene.size_px)]
 
 
@@ -96,6 +108,7 @@ def write_slide(
     size: SlideSize,
     bank: Bank,
     *,
+    composer: Composer | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[SlideEntry, list[LabelledCell]]:
     """Write ``slides/<id>.tiff`` and ``truth/<id>.parquet`` and ``.geojson`` under ``out``.
@@ -107,9 +120,10 @@ def write_slide(
         OutputError: a file cannot be written.
     """
     centre = draw_centre(seed, plan.centre_index)
-    scene, truths = build_scene(seed, plan, size, centre, bank)
-    slide_id = f"phantom-{seed}-{plan.index + 1:03d}"
-    facts = _facts(seed, plan, size, centre, bank)
+    scene, truths = build_scene(seed, plan, size, centre, bank, composer)
+    made = "composed" if composer else "phantom"
+    slide_id = f"{made}-{seed}-{plan.index + 1:03d}"
+    facts = {"synthetic": made} | _facts(seed, plan, size, centre, bank)
     path = out / "slides" / f"{slide_id}.tiff"
     write_scene(path, scene, facts, progress=progress)
     counted = Counter(p.sprite.kind for p in scene.placements)
@@ -120,11 +134,11 @@ def write_slide(
     entry = SlideEntry(
         slide_id=slide_id,
         path=path,
-        case_id=f"case-{seed}-{plan.index + 1:03d}",
+        case_id=f"{made}-case-{seed}-{plan.index + 1:03d}",
         centre=centre.name,
         label=plan.label,
         mpp=centre.mpp,
-        split=plan.split,
+        split=(composer.split_of(plan) or None) if composer else plan.split,
         preparation=centre.preparation,
         site="cervix",
     )
@@ -157,7 +171,6 @@ def _facts(
 ) -> dict[str, Any]:
     whole = size.deposit_mm is not None
     return {
-        "synthetic": "phantom",
         "seed": seed,
         "slide": plan.index,
         "centre": centre.name,

@@ -24,7 +24,8 @@ class CellTruth:
     ``box_px`` holds the whole cell, ``nucleus_box_px`` its nuclei: (x, y, w, h), the tight bounds
     of the outlines. ``nuclei_px`` and ``cytoplasm_px`` are the outlines (P, 2); masks are those
     outlines filled (`mask`). ``measured`` is as in `koilo.phantom.morphometry.measure`, scaled as
-    the cell was placed.
+    the cell was placed. A real cell set into a composed slide has no outlines and no measures;
+    ``source`` is the picture it came from and ``block`` what it must not be parted from.
     """
 
     label: str
@@ -37,6 +38,8 @@ class CellTruth:
     squamous: bool
     measured: dict[str, float] = field(default_factory=dict)
     descriptions: tuple[str, ...] = ()
+    source: str = ""
+    block: str = ""
 
     @property
     def point_px(self) -> tuple[float, float]:

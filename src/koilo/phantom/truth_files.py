@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,9 @@ _ROWS_AT_ONCE = 4096
 def write_truth_parquet(path: Path, truths: Sequence[CellTruth], facts: Mapping[str, Any]) -> None:
     """One row a cell; boxes and outlines in level-0 pixels; ``facts`` go into the file's metadata.
 
-    Columns: ``label, kind, arrangement, squamous, descriptions``; the whole cell's box ``x_px0
-    y_px0 w_px0 h_px0``; its nuclei's ``nucleus_x_px0`` …; ``cytoplasm_px0`` as x0 y0 x1 y1 …;
-    ``nuclei_px0`` a list of such lists; then each measure of `koilo.phantom.morphometry`.
+    Columns: ``label, kind, arrangement, source, block, squamous, descriptions``; the whole cell's
+    box ``x_px0 y_px0 w_px0 h_px0``; its nuclei's ``nucleus_x_px0`` …; ``cytoplasm_px0`` as x0 y0 x1
+    y1 …; ``nuclei_px0`` a list of such lists; then each measure of `koilo.phantom.morphometry`.
 
     Raises:
         OutputError: the file cannot be written.
@@ -67,7 +67,10 @@ def write_truth_geojson(path: Path, slide_id: str, truths: Iterable[CellTruth]) 
 
 def labelled_cells(slide_id: str, truths: Iterable[CellTruth], mpp: float) -> list[LabelledCell]:
     """Rows of cells.csv: each cell with the detector's box (see `CellTruth.detection_box_px`)."""
-    return [LabelledCell(slide_id, *truth.detection_box_px(mpp), truth.label) for truth in truths]
+    return [
+        LabelledCell(slide_id, *truth.detection_box_px(mpp), truth.label, truth.block)
+        for truth in truths
+    ]
 
 
 def _schema(measures: Iterable[str]) -> Any:
@@ -76,7 +79,7 @@ def _schema(measures: Iterable[str]) -> Any:
     numbers = pa.list_(pa.float32())
     boxes = [f"{prefix}{side}_px0" for prefix in ("", "nucleus_") for side in "xywh"]
     return pa.schema(
-        [(name, pa.string()) for name in ("label", "kind", "arrangement")]
+        [(name, pa.string()) for name in ("label", "kind", "arrangement", "source", "block")]
         + [("squamous", pa.bool_()), ("descriptions", pa.list_(pa.string()))]
         + [(name, pa.float64()) for name in boxes]
         + [("cytoplasm_px0", numbers), ("nuclei_px0", pa.list_(numbers))]
@@ -94,6 +97,8 @@ def _row(truth: CellTruth, measures: Iterable[str]) -> dict[str, Any]:
         "label": truth.label,
         "kind": truth.kind,
         "arrangement": truth.arrangement,
+        "source": truth.source,
+        "block": truth.block,
         "squamous": truth.squamous,
         "descriptions": list(truth.descriptions),
         "cytoplasm_px0": truth.cytoplasm_px.ravel(),
@@ -119,6 +124,8 @@ def _truth(row: Mapping[str, Any], measures: Iterable[str]) -> CellTruth:
         squamous=row["squamous"],
         measured={name: row[name] for name in measures if row[name] is not None},
         descriptions=tuple(row["descriptions"]),
+        source=row["source"],
+        block=row["block"],
     )
 
 
@@ -127,11 +134,10 @@ def _points(flat: Sequence[float]) -> Outline:
 
 
 def _feature(slide_id: str, index: int, truth: CellTruth) -> dict[str, Any]:
-    ring = list(_ring(truth.cytoplasm_px if len(truth.cytoplasm_px) else truth.nuclei_px[0]))
     return {
         "type": "Feature",
         "id": str(uuid.uuid5(_UUIDS, f"{slide_id}/{index}")),
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "geometry": {"type": "Polygon", "coordinates": [_ring(truth)]},
         "properties": {
             "objectType": "detection",
             "classification": {"name": truth.label, "color": list(class_colour(truth.label))},
@@ -141,8 +147,12 @@ def _feature(slide_id: str, index: int, truth: CellTruth) -> dict[str, Any]:
     }
 
 
-def _ring(outline: Outline) -> Iterator[list[float]]:
-    """Every second point (their distance is about a micrometre), closed."""
-    points = np.round(outline[::2].astype(float), 1).tolist()
-    yield from points
-    yield points[0]
+def _ring(truth: CellTruth) -> list[list[float]]:
+    """The cell's outline, every second point (about a micrometre), closed; a real cell's box."""
+    if len(truth.cytoplasm_px):
+        points = truth.cytoplasm_px[::2].astype(float)
+    else:
+        x, y, w, h = truth.box_px
+        points = np.array([[x, y], [x + w, y], [x + w, y + h], [x, y + h]])
+    ring: list[list[float]] = np.round(points, 1).tolist()
+    return [*ring, ring[0]]

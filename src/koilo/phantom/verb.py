@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -12,6 +14,7 @@ from koilo.files import ensure_folder
 from koilo.manifest import SlideEntry, write_manifest
 from koilo.phantom.centre import draw_centre
 from koilo.phantom.cohort import plan_cohort
+from koilo.phantom.composed import Composer, read_sources
 from koilo.phantom.slide import SlideSize, bank_size, centre_bank, write_slide
 from koilo.progress import log, progress
 
@@ -40,6 +43,8 @@ class PhantomConfig:
     """epithelial cells a slide; leukocytes and debris come on top"""
     deposit_mm: float | None = None
     """diameter of the round cell deposit (13 SurePath, 20 ThinPrep); none: a crop of a deposit"""
+    composed: Path | None = None
+    """manifest.csv (cells.csv beside it) of real pictures whose cells are set into the slides"""
 
 
 def phantom(config: PhantomConfig) -> int:
@@ -47,33 +52,48 @@ def phantom(config: PhantomConfig) -> int:
 
     Raises:
         ConfigError: a value is out of range; all problems in one line.
+        ManifestError: the manifest to compose from is malformed or lacks what is needed.
+        SlideError: a picture of it cannot be read.
         OutputError: the folder cannot be written.
     """
     _check(config)
     out = ensure_folder(Path(config.out))
     size = SlideSize(config.size_px, config.cells, config.deposit_mm)
-    plans = plan_cohort(config.slides, config.centres)
+    sources = None if config.composed is None else read_sources(Path(config.composed))
+    composer = None if sources is None else Composer(sources, config.seed)
+    plans = (
+        plan_cohort(config.slides, config.centres)
+        if sources is None
+        else plan_cohort(config.slides, config.centres, sources.labels())
+    )
     drawn: dict[int, tuple[SlideEntry, list[LabelledCell]]] = {}
     for centre_index in sorted({plan.centre_index for plan in plans}):
-        n_bank = bank_size(config.cells)
-        log.info("Centre %d: drawing a bank of %d cells", centre_index + 1, n_bank)
+        log.info("Centre %d: drawing a bank of %d cells", centre_index + 1, bank_size(config.cells))
         bank = centre_bank(config.seed, centre_index, config.cells)
         for plan in (p for p in plans if p.centre_index == centre_index):
-            title = f"slide {plan.index + 1} of {config.slides} ({plan.label})"
-            with progress(title, 100.0, unit="%") as advance:
-                done = 0.0
-
-                def show(fraction: float) -> None:
-                    nonlocal done
-                    advance(100 * (fraction - done))
-                    done = fraction
-
-                drawn[plan.index] = write_slide(out, config.seed, plan, size, bank, progress=show)
+            with _percent(f"slide {plan.index + 1} of {config.slides} ({plan.label})") as show:
+                drawn[plan.index] = write_slide(
+                    out, config.seed, plan, size, bank, composer=composer, progress=show
+                )
     ordered = [drawn[index] for index in sorted(drawn)]
     write_cells(out / "cells.csv", chain.from_iterable(rows for _, rows in ordered))
     write_manifest(out / "manifest.csv", [entry for entry, _ in ordered])
     log.info("%d phantom slides in %s (synthetic: for tests, never for claims)", len(ordered), out)
     return 0
+
+
+@contextmanager
+def _percent(title: str) -> Iterator[Callable[[float], None]]:
+    """A progress bar that is told the fraction done."""
+    done = 0.0
+    with progress(title, 100.0, unit="%") as advance:
+
+        def show(fraction: float) -> None:
+            nonlocal done
+            advance(100 * fraction - done)
+            done = 100 * fraction
+
+        yield show
 
 
 def _check(config: PhantomConfig) -> None:
