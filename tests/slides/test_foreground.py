@@ -72,7 +72,7 @@ def test_a_deposit_of_scattered_cells_is_one_region_and_the_glass_around_it_is_o
     pieces = cv2.connectedComponents(mask.astype(np.uint8))[0] - 1
     assert pieces == 1
     assert mask[disc(2000)].mean() > 0.97
-    assert not mask[~disc(2900)].any()
+    assert not mask[~disc(3100)].any()
 
 
 @pytest.mark.parametrize("colour", INK_COLOURS)
