@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from koilo.bundle import Bundle
 from koilo.config import nearest
@@ -26,11 +25,10 @@ MODELS = {
 """Name -> class. Each takes its settings as keywords and has ``losses(images, truths)`` and
 ``detect(images, limit, floor)``; images are float RGB (B, 3, H, W) of 0-255."""
 
-TILE_LIMIT = 400
-"""Most boxes taken from one tile: a 512 µm square of crowded cells holds fewer."""
+TILE_LIMIT = 800
+"""Most boxes taken from one tile, where crowded sheets and mirrored borders fill it."""
 
 _MULTIPLE = 32
-_WHITE = 255.0
 
 Found = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
 
@@ -64,8 +62,8 @@ class Detector:
         """Find positive cells in tiles of one size.
 
         Args:
-            tiles: (B, H, W, 3) uint8 RGB at ``mpp``; any size (padded in white at right and
-                below to a multiple of 32).
+            tiles: (B, H, W, 3) uint8 RGB at ``mpp``; any size (mirrored at right and below to a
+                multiple of 32, as borders were in training).
 
         Returns:
             a tile each, best first: boxes (n, 4) float32 x, y, w, h in tile pixels, one box a
@@ -73,12 +71,12 @@ class Detector:
         """
         if not len(tiles):
             return []
+        height, width = tiles.shape[1:3]
+        below, right = -height % _MULTIPLE, -width % _MULTIPLE
+        if below or right:
+            tiles = np.pad(tiles, ((0, 0), (0, below), (0, right), (0, 0)), mode="symmetric")
         images = torch.from_numpy(np.ascontiguousarray(tiles)).to(self.device)
         images = images.permute(0, 3, 1, 2).float()  # (B, 3, H, W), channels last in memory
-        height, width = images.shape[2:]
-        pad = (0, -width % _MULTIPLE, 0, -height % _MULTIPLE)
-        if any(pad):
-            images = functional.pad(images, pad, value=_WHITE)
         with torch.inference_mode():
             found = self.model.detect(images, limit=TILE_LIMIT, floor=self.score_floor)
         return [_finish(boxes, scores, width, height) for boxes, scores in found]
