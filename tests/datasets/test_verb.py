@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.datasets.conftest import write_picture
 
 from koilo.cli import main
 from koilo.datasets.cells_csv import read_cells
 from koilo.datasets.verb import DATASETS, DataConfig, data
 from koilo.errors import ConfigError
 from koilo.manifest import read_manifest
+from tests.datasets.conftest import write_picture
 
 
 def test_the_command_converts_splits_and_can_be_repeated(

@@ -61,20 +61,21 @@ def assign_splits(
     return result
 
 
-def refuse_leaks(entries: Sequence[SlideEntry], *, by: str, block_size: int = 10) -> None:
+def refuse_leaks(entries: Sequence[SlideEntry], *, by: str | None, block_size: int = 10) -> None:
     """Refuse a manifest in which one case, block or centre, or one picture, lies in two splits.
 
-    Slides without a split take no part. A picture is the same by its path, by its bytes, or where
-    one slide says to be another's twin (``twin_of``).
+    Slides without a split take no part; ``by`` None looks at pictures and twins alone. A picture is
+    the same by its path, by its bytes, or where one slide says to be another's twin (``twin_of``).
 
     Raises:
         ManifestError: naming what leaks.
     """
-    groups = _groups(entries, by, block_size)
     chosen = [entry for entry in entries if entry.split]
     splits = [str(entry.split) for entry in chosen]
-    of_chosen = [group for entry, group in zip(entries, groups, strict=True) if entry.split]
-    refuse_shared_groups(of_chosen, splits, what=by)
+    if by is not None:
+        groups = _groups(entries, by, block_size)
+        of_chosen = [group for entry, group in zip(entries, groups, strict=True) if entry.split]
+        refuse_shared_groups(of_chosen, splits, what=by)
     refuse_shared_groups(_pictures(chosen), splits, what="picture")
     by_id = {entry.slide_id: entry for entry in chosen}
     twins = [

@@ -15,9 +15,19 @@ class RecipeEntry:
 
 
 RECIPES = {
+    "detector": RecipeEntry(
+        "koilo.train.on_manifest:train_detector",
+        "koilo.train.on_manifest:DetectorConfig",
+        "Train a positive-cell detector on the labelled cells of a manifest.",
+    ),
     "slide_head": RecipeEntry(
         "koilo.train.recipes.slide_head:train_slide_head",
         "koilo.train.recipes.slide_head:SlideHeadConfig",
         "Train a slide head on bags of cells whose features or probabilities are fixed.",
+    ),
+    "supervised": RecipeEntry(
+        "koilo.train.on_manifest:train_supervised",
+        "koilo.train.on_manifest:SupervisedConfig",
+        "Train a cell classifier on the labelled cells of a manifest.",
     ),
 }
