@@ -50,7 +50,7 @@ def run_demo(out: Path, *, model: str, size_px: int, cells: int) -> int:
         exit status: 0, or 1 where the slide failed.
     """
     from koilo.manifest import read_manifest
-    from koilo.phantom import PhantomConfig, phantom
+    from koilo.phantom.verb import PhantomConfig, phantom
 
     slides = out / _SLIDES
     phantom(PhantomConfig("cytology", slides, size_px=size_px, cells=cells, seed=_SEED))
