@@ -12,7 +12,7 @@ from koilo.phantom.outlines import area
 from koilo.phantom.sprite import DYE_STEP, SPRITE_MPP, Sprite
 from koilo.phantom.truth import mask
 
-PER_KIND = 16
+PER_LESION, PER_MIMIC = 30, 10
 
 
 def test_measures_are_those_of_the_outlines(bank: Bank) -> None:
@@ -81,8 +81,9 @@ def test_a_koilocyte_is_clear_around_its_nucleus() -> None:
 def measures() -> dict[str, list[dict[str, float]]]:
     rng = np.random.default_rng(20)
     return {
-        kind: [draw_cell(rng, kind).measured for _ in range(PER_KIND)]
-        for kind in (*LESIONS, *MIMICS)
+        kind: [draw_cell(rng, kind).measured for _ in range(n)]
+        for kinds, n in ((LESIONS, PER_LESION), (MIMICS, PER_MIMIC))
+        for kind in kinds
     }
 
 
