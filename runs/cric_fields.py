@@ -104,6 +104,7 @@ class Study:
         }
 
     def bags(self, draws: Sequence[Draw], inputs: str) -> list[Bag]:
+        """The bags as a head reads them."""
         x = head_inputs(self.table["features"], self.table["p"], inputs)
         return [
             Bag(draw.group, x[draw.rows][:TOP_K], SLIDE_CLASSES.index(draw.label)) for draw in draws
@@ -285,9 +286,7 @@ def controls(
     plain: dict[str, Callable[[NDArray[np.int64]], float]] = {
         "highest detector score": lambda rows: float(table["score"][rows].max()),
         "most suspicious cell (1 - p_NILM)": lambda rows: float(1 - table["p"][rows, 0].min()),
-        "number of boxes over detector score 0.3": lambda rows: int(
-            (table["score"][rows] > 0.3).sum()
-        ),
+        "boxes over detector score 0.3": lambda rows: int((table["score"][rows] > 0.3).sum()),
     }
     result = {}
     for name, score_of in plain.items():

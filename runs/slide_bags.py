@@ -119,7 +119,7 @@ def composed_bags(
 def _lesions(
     lesions: dict[int, NDArray[np.int64]], worst: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Two to sixty lesion cells: of the slide's class, and as many again of milder ones at times."""
+    """Two to sixty lesion cells of the slide's class, at times as many again of a milder one."""
     n = round(float(np.exp(rng.uniform(np.log(2), np.log(60)))))
     parts = [rng.choice(lesions[worst], min(n, len(lesions[worst])), replace=False)]
     milder = [c for c in lesions if c < worst]
