@@ -48,7 +48,7 @@ class PhantomConfig:
 
 
 def phantom(config: PhantomConfig) -> int:
-    """Draw the slides that ``config`` asks for; returns the exit status 0.
+    """Draw synthetic slides whose every cell and label is known.
 
     Raises:
         ConfigError: a value is out of range; all problems in one line.

@@ -54,7 +54,8 @@ def fold_members(name: str) -> tuple[str, ...]:
     for member in members:
         if member not in _SEVERITY:
             raise ValueError(
-                f"'{member}' is not a class. Allowed: {', '.join(CYTOLOGY)}, or several joined by +."
+                f"'{member}' is not a class. "
+                f"Allowed: {', '.join(CYTOLOGY)}, or several joined by +."
             )
     return members
 
