@@ -43,7 +43,10 @@ FROZEN = 1
 SETTINGS = SupervisedSettings(
     augmentation=Augmentation(scale=(0.88, 1.15), strength=0.6, blur_px=0.9, noise=3.0, jpeg=55)
 )
-PHANTOM_SEED, PHANTOM_CELLS, PHANTOM_CENTRES, PHANTOM_BANK = 1, 3200, 16, 900
+PHANTOM_TRAINING = (1, 3200, 16)
+"""Seed, crops and centres."""
+PHANTOM_TEST = (2, 480, 4)
+PHANTOM_BANK = 900
 
 
 def main() -> None:
@@ -63,7 +66,7 @@ def main() -> None:
     if args.what == "report":
         from cric_cells_report import report
 
-        report(args.work, args.out, args.data)
+        report(args.work, args.out, args.data, MODEL)
         return
     fold = args.fold if args.what == "fold" else None
     train(args.data, args.work, args.start, fold, args.steps, args.seed)
@@ -72,7 +75,7 @@ def main() -> None:
 def train(data: Path, work: Path, start: Path, fold: int | None, steps: int, seed: int) -> None:
     name = "final" if fold is None else f"fold{fold}"
     cells, background = cached(work / "cric.npz", lambda: read_patches(read_cric(data)))
-    phantom = cached(work / "phantom.npz", draw_phantoms)[0]
+    phantom = cached(work / "phantom.npz", lambda: draw_phantoms(*PHANTOM_TRAINING))[0]
     keep = {
         key: np.ones(len(each["label"]), bool)
         for key, each in (("cric", cells), ("background", background))
@@ -191,19 +194,19 @@ def _part(
     }
 
 
-def draw_phantoms() -> tuple[dict[str, np.ndarray], ...]:
+def draw_phantoms(seed: int, n: int, n_centres: int) -> tuple[dict[str, np.ndarray], ...]:
     """Crops of six classes from several centres, NILM (mimics among it) three times as often."""
-    rng = np.random.default_rng(PHANTOM_SEED)
-    bank = training_bank(PHANTOM_SEED, PHANTOM_BANK)
+    rng = np.random.default_rng(seed)
+    bank = training_bank(seed, PHANTOM_BANK)
     patches, labels = [], []
-    for index in range(PHANTOM_CENTRES):
+    for index in range(n_centres):
         crops, truths = draw_cells(
             rng,
-            draw_centre(1000 + PHANTOM_SEED, index),
+            draw_centre(1000 + seed, index),
             [*CLASSES, "NILM", "NILM"],
             mpp=MPP,
             size_px=PATCH_PX,
-            n=PHANTOM_CELLS // PHANTOM_CENTRES,
+            n=n // n_centres,
             bank=bank,
         )
         patches.append(crops)
