@@ -34,6 +34,7 @@ from koilo.datasets.cric import CLASSES, N_FOLDS, CricField, read_cric
 from koilo.detect import Detector, build_detector
 from koilo.files import write_bytes
 from koilo.pipeline.find import OVERLAP_PX, find_cells
+from koilo.pipeline.workers import open_workers
 from koilo.progress import progress, start_logging
 from koilo.slides import Slide, open_slide, tile_grid
 from koilo.slides.foreground import foreground
@@ -59,17 +60,18 @@ class Readers:
         tiles = tile_grid(
             slide, area, size_px=self.detector.tile_px, mpp=self.detector.mpp, overlap_px=OVERLAP_PX
         )
-        found = find_cells(
-            slide,
-            tiles,
-            self.detector,
-            top_k=TOP_K,
-            floor=SCORE_FLOOR,
-            measure=lambda tile, rgb: None,
-            excluded_px0=GeometryCollection(list(area.excluded.values())),
-            threads=1,
-            advance=lambda amount: None,
-        )
+        with open_workers(CPU) as workers:
+            found = find_cells(
+                slide,
+                tiles,
+                self.detector,
+                workers,
+                top_k=TOP_K,
+                measure=lambda tile, rgb: None,
+                excluded_px0=GeometryCollection(list(area.excluded.values())),
+                threads=1,
+                advance=lambda amount: None,
+            )
         centres_px0 = found.boxes_px0[:, :2] + found.boxes_px0[:, 2:] / 2
         crops = read_crops(slide, centres_px0, self.classifier.mpp, self.classifier.input_px)
         features, p = self.classifier.predict(crops)
