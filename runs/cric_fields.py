@@ -1,6 +1,6 @@
 """Train the slide head out of fold on CRIC fields and composed slides, lock thresholds, measure.
 
-    python runs/field_cells.py --data DATA/cric --detector D --cells C --out WORK/cells.npz
+    python runs/cric_field_cells.py --data DATA/cric --detector D --cells C --out WORK/cells.npz
     python runs/cric_fields.py compare --data DATA/cric --cells WORK/cells.npz --work WORK
     python runs/cric_fields.py final   --data DATA/cric --cells WORK/cells.npz --work WORK
 
@@ -333,7 +333,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("compare", "final"))
     parser.add_argument("--data", type=Path, required=True, help="CRIC, in either layout")
-    parser.add_argument("--cells", type=Path, required=True, help="FILE of field_cells.py")
+    parser.add_argument("--cells", type=Path, required=True, help="FILE of cric_field_cells.py")
     parser.add_argument("--work", type=Path, required=True, help="folder outside the repository")
     parser.add_argument("--out", type=Path, default=Path("docs/results/cric_fields.json"))
     args = parser.parse_args()

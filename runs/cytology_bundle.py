@@ -22,8 +22,8 @@ from cric_cells import INPUT_PX, MPP, OUTPUTS
 from cric_cells import MODEL as CELL_MODEL
 from cric_detector import CONFIG as DETECTOR_CONFIG
 from cric_detector import MODEL as DETECTOR_MODEL
+from cric_field_cells import SCORE_FLOOR, TOP_K
 from cric_fields import SHIPPED
-from field_cells import SCORE_FLOOR, TOP_K
 from koilo import __version__
 from koilo.bundle import write_bundle
 from koilo.cells.predict import BACKGROUND

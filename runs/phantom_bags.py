@@ -1,6 +1,7 @@
-"""Read phantom slides with the shipped models, so that the slide head learns what they look like.
+r"""Read phantom slides with the shipped models, so that the slide head learns what they look like.
 
-    koilo phantom cytology --out PHANTOMS --slides 24 --centres 6 --seed 501 --size-px 6000
+    koilo phantom cytology --out PHANTOMS --slides 24 --centres 6 --seed 501 \
+        --size-px 6000 --cells 750
     python runs/phantom_bags.py --manifest PHANTOMS/manifest.csv --detector D --cells C --out FILE
 
 D and C are folders with model.safetensors; FILE joins the training in `cric_fields.py` as
@@ -16,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 
-from field_cells import load_readers, save, stack
+from cric_field_cells import load_readers, save, stack
 from koilo.manifest import read_manifest
 from koilo.progress import progress, start_logging
 from koilo.slides import open_slide

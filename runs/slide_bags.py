@@ -1,4 +1,4 @@
-"""Bags for the slide head out of the cells that `field_cells.py` kept: fields and composed slides.
+"""Bags for the slide head out of the cells that `cric_field_cells.py` kept: fields and composed slides.
 
 A composed slide is a bag, not a picture: boxes of one fold's real fields, sorted by the detector's
 score, as the best of a slide's cells are. Its normal cells come from fields without a lesion and
@@ -61,7 +61,7 @@ def crop_bags(
     """Bags of rectangles of fields: parts of a field with a lesion may hold none of it.
 
     Args:
-        table: of `field_cells.py`.
+        table: of `cric_field_cells.py`.
         cells: field id to its labelled nuclei (M, 3): x_px0, y_px0, class number.
         rows: rows of the table to draw from.
         n: bags wanted; rectangles with fewer than 5 boxes are passed over.

@@ -1,6 +1,6 @@
 """Read every CRIC field with the models of each fold, as `koilo screen` would, and keep the cells.
 
-    python runs/field_cells.py --data DATA/cric --detector WORK/detect --cells WORK/cells --out FILE
+    python runs/cric_field_cells.py --data DATA/cric --detector WORK/detect --cells WORK/cells --out FILE
 
 WORK/detect and WORK/cells hold fold0, fold1, fold2 with model.safetensors (`cric_detector.py`,
 `cric_cells.py`). FILE (.npz) holds one row a box and model: fields of the model's own fold are out
