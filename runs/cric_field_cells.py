@@ -1,8 +1,8 @@
 """Read every CRIC field with the models of each fold, as `koilo screen` would, and keep the cells.
 
-    python runs/cric_field_cells.py --data DATA/cric --detector WORK/detect --cells WORK/cells --out FILE
+    python runs/cric_field_cells.py --data DATA/cric --detector D --cells C --out FILE
 
-WORK/detect and WORK/cells hold fold0, fold1, fold2 with model.safetensors (`cric_detector.py`,
+D and C hold fold0, fold1, fold2 with model.safetensors (`cric_detector.py`,
 `cric_cells.py`). FILE (.npz) holds one row a box and model: fields of the model's own fold are out
 of fold, the others were trained on and are kept to measure what that flatters. A box takes the
 class of the labelled nucleus within 6 µm of its centre, one to one, nearest first.

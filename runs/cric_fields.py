@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cric_field_cells import stack
 from koilo.datasets.cric import CLASSES, N_FOLDS, read_cric
 from koilo.evaluate.intervals import bootstrap
 from koilo.evaluate.operating_point import lock_operating_point, lock_threshold, specificity_at
@@ -80,9 +81,9 @@ TRIED = {
 class Study:
     """The table of cells, the fields' truth, and the bags drawn from both."""
 
-    def __init__(self, data: Path, cells: Path, phantoms: Path) -> None:
+    def __init__(self, data: Path, cells: Sequence[Path], phantoms: Path) -> None:
         self.fields = read_cric(data)
-        self.table: Table = dict(np.load(cells))
+        self.table: Table = stack([dict(np.load(path)) for path in cells])
         self.phantoms = dict(np.load(phantoms)) if phantoms.exists() else None
         self.labels = {
             f.field_id: max((c.label for c in f.cells), key=CLASSES.index) for f in self.fields
@@ -333,7 +334,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("compare", "final"))
     parser.add_argument("--data", type=Path, required=True, help="CRIC, in either layout")
-    parser.add_argument("--cells", type=Path, required=True, help="FILE of cric_field_cells.py")
+    parser.add_argument(
+        "--cells", type=Path, nargs="+", required=True, help="files of cric_field_cells.py"
+    )
     parser.add_argument("--work", type=Path, required=True, help="folder outside the repository")
     parser.add_argument("--out", type=Path, default=Path("docs/results/cric_fields.json"))
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Bags for the slide head out of the cells that `cric_field_cells.py` kept: fields and composed slides.
+"""Bags for the slide head from the cells that `cric_field_cells.py` kept: fields, composed slides.
 
 A composed slide is a bag, not a picture: boxes of one fold's real fields, sorted by the detector's
 score, as the best of a slide's cells are. Its normal cells come from fields without a lesion and
