@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -91,13 +92,14 @@ def find_cells(
         busy_s["detector"] += time.monotonic() - started - measure_s
         return [tile for tile, _ in batch], measured, found
 
-    stream = in_order(stream_tiles(slide, tiles, threads=threads), tiles)
-    batches = batched(stream, _BATCH[detector.device.type])
-    for done, measured, found in workers.map_in_order(work, batches):
-        measures += measured
-        for tile, boxes in zip(done, found, strict=True):
-            _offer(best, slide, tile, boxes, excluded_px0)
-        advance(len(done))
+    # Closed at once when something breaks: the readers must be gone before the slide is closed.
+    with closing(stream_tiles(slide, tiles, threads=threads)) as stream:
+        batches = batched(in_order(stream, tiles), _BATCH[detector.device.type])
+        for done, measured, found in workers.map_in_order(work, batches):
+            measures += measured
+            for tile, boxes in zip(done, found, strict=True):
+                _offer(best, slide, tile, boxes, excluded_px0)
+            advance(len(done))
     boxes_px0, scores = best.result()
     return FoundCells(boxes_px0, scores, measures, busy_s)
 

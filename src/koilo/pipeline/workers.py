@@ -64,7 +64,9 @@ def open_workers(device: torch.device) -> Iterator[Workers]:
 
 def usable_cores() -> int:
     """Cores that this process may use."""
-    return max(1, len(os.sched_getaffinity(0)))
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

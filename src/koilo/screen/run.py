@@ -100,6 +100,7 @@ class _Run:
                 self._one(entry, number, len(entries))
         except KeyboardInterrupt:
             self.ledger.end()
+            self.ledger = Ledger(out)  # a result may have been written and not been taken in yet
             self._write_tables()
             raise
         self._write_tables()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Protocol
 
 import shapely
@@ -85,7 +85,7 @@ def _steps(length_px0: float, side_px0: float, step_px0: float) -> int:
 
 def stream_tiles(
     slide: Slide, tiles: Sequence[Tile], *, threads: int = 2
-) -> Iterator[tuple[Tile, Image]]:
+) -> Generator[tuple[Tile, Image], None, None]:
     """Yield ``(tile, uint8 RGB (size_px, size_px, 3))`` for every tile, as threads finish them.
 
     The order is that of finishing: near that of ``tiles``, never guaranteed. Readers run ahead by a
