@@ -89,8 +89,8 @@ def test_a_cut_box_gives_way_to_the_whole_one_even_where_it_scores_higher():
 
 
 def test_touching_nuclei_of_one_tile_stay_two():
-    boxes = np.array([[0, 0, 20.5, 20.5], [6, 0, 20.5, 20.5]])
-    assert len(merge_boxes(boxes, np.array([0.9, 0.8]))) == 2
+    boxes = np.array([[0, 0, 20.5, 20.5], [6.5, 0, 20.5, 20.5], [1, 0, 20.5, 20.5]])
+    assert merge_boxes(boxes, np.array([0.9, 0.8, 0.7])).tolist() == [0, 1]
 
 
 def test_no_boxes_merge_to_none():

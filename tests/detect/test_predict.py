@@ -7,7 +7,7 @@ import torch
 from koilo.bundle import load_bundle, write_bundle
 from koilo.detect import MODELS, Detector, build_detector, load_detector
 from koilo.detect.dfine import DFineDetector
-from koilo.detect.model import CentreDetector, read_peaks
+from koilo.detect.model import CentreDetector, read_centres
 from koilo.detect.targets import TileTruth
 from koilo.errors import BundleError, ConfigError
 
@@ -88,12 +88,23 @@ def test_a_peak_is_read_where_it_lies_with_its_box():
     scores[5, 9], scores[5, 10], scores[12, 3] = 0.9, 0.6, 0.4
     boxes = torch.zeros(4, 16, 16)
     boxes[:, 5, 9] = torch.tensor([0.25, -0.25, np.log(2.0), 0.0])
-    found, values = read_peaks(scores, boxes, box_px=20.0, limit=10, floor=0.1)
+    boxes[0, 5, 10] = -1.0
+    found, values = read_centres(scores, boxes, box_px=20.0, limit=10, floor=0.1)
     assert values.tolist() == pytest.approx([0.9, 0.4])
     x, y, w, h = found[0].tolist()
     assert (x + w / 2, y + h / 2) == pytest.approx((19.5, 10.5))
     assert (w, h) == pytest.approx((40.0, 20.0))
-    assert len(read_peaks(scores, boxes, box_px=20.0, limit=1, floor=0.1)[1]) == 1
+    assert len(read_centres(scores, boxes, box_px=20.0, limit=1, floor=0.1)[1]) == 1
+
+
+def test_the_weaker_of_two_touching_nuclei_is_read_though_it_is_no_maximum():
+    scores = torch.zeros(16, 16)
+    scores[5, 6:11] = torch.tensor([0.9, 0.7, 0.6, 0.5, 0.4])  # falls from one nucleus to the next
+    boxes = torch.zeros(4, 16, 16)
+    boxes[0, 5, 6:11] = torch.tensor([0.0, -1.0, -2.0, 1.0, 0.0])
+    found, values = read_centres(scores, boxes, box_px=20.0, limit=10, floor=0.1)
+    assert values.tolist() == pytest.approx([0.9, 0.4])
+    assert (found[:, 0] + found[:, 2] / 2).tolist() == pytest.approx([13.0, 21.0])
 
 
 def test_the_nucleus_channel_shares_in_the_score_as_set():

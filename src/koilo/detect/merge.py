@@ -1,8 +1,8 @@
 """One box a cell: greedy merging of a slide's boxes, across tile seams too.
 
-Within a tile two boxes are one cell where they overlap strongly. Across tiles the same cell is
-often seen whole by one tile and cut by the seam of another: the cut box ranks behind every whole
-one, and a smaller overlap is enough. The result does not depend on the order of the boxes.
+Two boxes are one cell where they overlap strongly. A cell near a seam is often seen whole by one
+tile and cut by another: the cut box ranks behind every whole one and goes where a whole box of
+another tile covers most of it. The result does not depend on the order of the boxes.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from scipy.spatial import cKDTree
 
 Floats = NDArray[np.float32]
 
-SAME_TILE_IOU = 0.75
-"""CRIC's readers marked each nucleus of a cell of two: boxes 3 µm apart are still two finds."""
-OTHER_TILE_IOU = 0.35
+SAME_CELL_IOU = 0.55
+"""20.5 µm boxes 6 µm apart overlap so: nuclei farther apart, as of a cell of two, stay two."""
 CUT_COVER = 0.6
 """A cut box is dropped where a kept box of another tile covers this share of it."""
 CUT_MARGIN = 0.05
@@ -27,7 +26,7 @@ def merge_boxes(
     scores: NDArray[np.floating],
     *,
     tiles_px0: NDArray[np.floating] | None = None,
-    iou: float = SAME_TILE_IOU,
+    iou: float = SAME_CELL_IOU,
 ) -> NDArray[np.int64]:
     """Indices of the boxes to keep, best score first.
 
@@ -35,7 +34,7 @@ def merge_boxes(
         boxes_px0: (N, 4) x, y, w, h in one frame.
         scores: (N,).
         tiles_px0: (N, 4) x, y, w, h of the tile each box was found in; None: all of one tile.
-        iou: overlap at which two boxes of one tile are one cell.
+        iou: overlap over which two boxes are one cell.
     """
     boxes = np.asarray(boxes_px0, np.float64).reshape(-1, 4)
     scores = np.asarray(scores, np.float64)
@@ -72,9 +71,10 @@ def _rivals(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs (better, worse) that are one cell, sorted so that a greedy pass may run over them."""
     centres = boxes[:, :2] + boxes[:, 2:] / 2
-    # Two boxes that overlap have centres nearer than the longest diagonal.
-    reach = float(np.hypot(boxes[:, 2], boxes[:, 3]).max())
-    pairs = cKDTree(centres).query_pairs(reach, output_type="ndarray").astype(np.int64)
+    # An overlap over t needs centres nearer than (1 - t) sides on either axis; a cover, one side.
+    reach = float(boxes[:, 2:].max()) * (1 if tiles is not None else 1 - iou)
+    tree = cKDTree(centres)
+    pairs = tree.query_pairs(reach, p=np.inf, output_type="ndarray").astype(np.int64)
     swap = rank[pairs[:, 0]] > rank[pairs[:, 1]]
     pairs[swap] = pairs[swap][:, ::-1]
     better, worse = pairs[:, 0], pairs[:, 1]
@@ -82,7 +82,6 @@ def _rivals(
     same_cell = overlap > iou
     if tiles is not None:
         other = (tiles[better] != tiles[worse]).any(axis=1)
-        same_cell |= other & (overlap > OTHER_TILE_IOU)
         same_cell |= other & cut[worse] & (cover > CUT_COVER)
     better, worse = better[same_cell], worse[same_cell]
     turn = np.lexsort((rank[worse], rank[better]))

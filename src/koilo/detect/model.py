@@ -23,6 +23,11 @@ from koilo.encoders.nanodet import ConvUnit, NanoDetTrunk
 Boxes = list[tuple[Tensor, Tensor]]
 """A tile each: boxes (n, 4) x, y, w, h in tile pixels and scores (n,), best first."""
 
+CENTRE_CELLS = 0.8
+"""A place whose offset is shorter than this, in map cells, holds the centre itself."""
+SHOULDER_FLOOR = 0.02
+"""Least score of a place that is no local maximum: keeps empty ground from filling the list."""
+
 
 class CentreDetector(nn.Module):
     """Heat and box maps of a tile; one class "positive cell", one helper channel "nucleus".
@@ -84,33 +89,38 @@ class CentreDetector(nn.Module):
         }
 
     def detect(self, images: Tensor, *, limit: int, floor: float) -> Boxes:
-        """Peaks of the heat with their boxes: at most ``limit`` a tile, scores over ``floor``."""
+        """Centres with their boxes, not yet merged: at most ``limit`` a tile, over ``floor``."""
         heat, boxes = self(images)
         p = torch.sigmoid(heat)
         scores = (1 - self.nucleus_share) * p[:, 0] + self.nucleus_share * p[:, 1]
         return [
-            read_peaks(s, b, box_px=self.box_px, limit=limit, floor=floor)
+            read_centres(s, b, box_px=self.box_px, limit=limit, floor=floor)
             for s, b in zip(scores, boxes, strict=True)
         ]
 
 
-def read_peaks(
+def read_centres(
     scores: Tensor, boxes: Tensor, *, box_px: float, limit: int, floor: float
 ) -> tuple[Tensor, Tensor]:
-    """Local maxima (3 x 3) of one tile's score map, best first.
+    """Places of one tile's maps that hold the centre of a nucleus, best first.
+
+    Taken are local maxima (3 x 3) of the score and places whose own offset says that the centre is
+    here: of two touching nuclei the weaker one is a shoulder of the heat, not a maximum, but its
+    offsets still meet at its centre. Several places a nucleus are left to merging.
 
     Args:
         scores: (h, w) in 0-1.
         boxes: (4, h, w) dx, dy in map cells, log w, log h over ``box_px``.
         box_px: reference side of a box, tile pixels.
-        limit: most peaks to give.
+        limit: most places to give.
         floor: scores at or under it are left out.
 
     Returns:
         boxes (n, 4) x, y, w, h in tile pixels and scores (n,).
     """
     is_peak = functional.max_pool2d(scores[None, None], 3, 1, 1)[0, 0] == scores
-    rows, columns = torch.nonzero(is_peak & (scores > floor), as_tuple=True)
+    is_centre = (boxes[:2].abs().amax(0) < CENTRE_CELLS) & (scores > SHOULDER_FLOOR)
+    rows, columns = torch.nonzero((is_peak | is_centre) & (scores > floor), as_tuple=True)
     values = scores[rows, columns]
     values, order = torch.topk(values, min(limit, len(values)))
     rows, columns = rows[order], columns[order]

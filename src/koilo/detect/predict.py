@@ -25,8 +25,8 @@ MODELS = {
 """Name -> class. Each takes its settings as keywords and has ``losses(images, truths)`` and
 ``detect(images, limit, floor)``; images are float RGB (B, 3, H, W) of 0-255."""
 
-TILE_LIMIT = 800
-"""Most boxes taken from one tile, where crowded sheets and mirrored borders fill it."""
+TILE_LIMIT = 2000
+"""Most boxes taken from one tile before merging: several a nucleus, in sheets that fill it."""
 
 _MULTIPLE = 32
 
