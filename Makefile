@@ -2,10 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
+# uv does not read pip's settings: a folder of wheels named there is passed on.
+LINKS := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)")
 # Two workers on two cores, one torch thread each.
 WORKERS ?= 2
-export OMP_NUM_THREADS ?=
 export HF_HUB_OFFLINE = 1
 
 .PHONY: help setup demo check test results bench docs clean
@@ -27,7 +27,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv || true
 	if [ -x $(BIN)/uv ]; then \
-	  UV_FIND_LINKS="$(PIP_FIND_LINKS)" $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e ".[dev]"; \
+	  $(LINKS) $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e ".[dev]"; \
 	else \
 	  $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"; \
 	fi

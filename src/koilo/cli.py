@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,15 +74,15 @@ _NOTICE = "Research use only: not for diagnosis."
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``koilo`` with ``arguments`` (default: the command line's) and return the exit status."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
-    if not argv or argv[0] in ("-h", "--help", "help"):
-        print(_overview())
-        return 0
-    if argv[0] in ("-V", "--version"):
-        from koilo import __version__
-
-        print(f"koilo {__version__}")
-        return 0
     try:
+        if not argv or argv[0] in ("-h", "--help", "help"):
+            print(_overview(), flush=True)
+            return 0
+        if argv[0] in ("-V", "--version"):
+            from koilo import __version__
+
+            print(f"koilo {__version__}")
+            return 0
         return _run(VERBS, argv, "koilo")
     except KoiloError as error:
         print(f"koilo: {str(error).removeprefix('koilo ')}", file=sys.stderr)
@@ -89,8 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("koilo: stopped. Run the same command again to go on.", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # `koilo … | head`: the reader has gone, and that is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
