@@ -87,7 +87,7 @@ def find_cells(
         inside = [(tile, cut_to_slide(slide, tile, rgb)) for tile, rgb in batch]
         measured = [measure(tile, rgb) for tile, rgb in inside]
         measure_s = time.monotonic() - started
-        found = detector.predict(np.stack([mirrored(rgb, detector.tile_px) for _, rgb in inside]))
+        found = detector.predict(np.stack([mirrored(rgb, tile.size_px) for tile, rgb in inside]))
         busy_s["tile quality"] += measure_s  # a lost update among threads would cost a statistic
         busy_s["detector"] += time.monotonic() - started - measure_s
         return [tile for tile, _ in batch], measured, found
