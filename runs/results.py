@@ -41,22 +41,61 @@ def main() -> int:
 
 def render(page: dict[str, Any]) -> str:
     """One result file as Markdown."""
-    parts = [f"## {page.get('title', page['name'])}\n"]
+    parts = [f"## {page.get('title', page['name'].replace('_', ' '))}\n"]
     facts = [f"`{page['command']}`", f"commit {str(page['commit'])[:12]}", f"seed {page['seed']}"]
-    facts += [f"{float(page['seconds']):,.0f} s", f"data: {page['data']}"]
+    facts += [f"{_seconds(page['seconds']):,.0f} s", f"data: {_plain(page['data'])}"]
     parts.append(" · ".join(facts) + "\n")
     parts += [f"{note}\n" for note in page.get("notes", [])]
     for title, key in (("figure", "figures"), ("trivial control", "controls")):
-        values = page.get(key) or {}
-        if values:
-            rows = [[name, _number(value)] for name, value in values.items()]
+        rows = [[_words(name), _number(value)] for name, value in _flat(page.get(key) or {})]
+        if rows:
             parts.append(_table([title, "value"], rows))
     for title, table in (page.get("tables") or {}).items():
-        parts.append(f"**{title}**\n")
-        rows = [[_number(cell) for cell in row] for row in table["rows"]]
-        parts.append(_table(table["columns"], rows))
+        columns, body = _columns_and_rows(table)
+        parts.append(f"**{_words(title)}**\n")
+        parts.append(_table([_words(c) for c in columns], [[_number(c) for c in r] for r in body]))
     parts += [f"![{name}](results/{name})\n" for name in page.get("pictures", [])]
     return "\n".join(parts)
+
+
+def _flat(values: dict[str, Any], before: str = "") -> list[tuple[str, Any]]:
+    """Nested groups of figures as one list, each name after its groups'."""
+    rows: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        full = f"{before}, {name}" if before else str(name)
+        if isinstance(value, dict) and "estimate" not in value:
+            rows += _flat(value, full)
+        else:
+            rows.append((full, value))
+    return rows
+
+
+def _columns_and_rows(table: Any) -> tuple[list[str], list[list[Any]]]:
+    """A table given as columns and rows, as a list of records, or as a confusion of classes."""
+    if isinstance(table, list):
+        columns = list(dict.fromkeys(name for record in table for name in record))
+        return columns, [[record.get(name) for name in columns] for record in table]
+    if "classes" in table:
+        rows = table["rows_are_truth"]
+        body = [[name, *row] for name, row in zip(table["classes"], rows, strict=True)]
+        return ["truth \\ called", *table["classes"]], body
+    return table["columns"], table["rows"]
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, dict):
+        return sum(_seconds(each) for each in value.values())
+    return sum(map(float, value)) if isinstance(value, list) else float(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{_words(name)}: {_plain(each)}" for name, each in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _words(name: str) -> str:
+    return str(name).replace("_", " ")
 
 
 def _number(value: Any) -> str:
@@ -71,6 +110,8 @@ def _number(value: Any) -> str:
         return str(value).replace("|", "\\|")
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, dict | list):
+        return _plain(value)
     return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
