@@ -45,6 +45,22 @@ class FieldFinds:
     block: int = 0
 
 
+@dataclass(frozen=True)
+class JudgedField:
+    """One picture's finds, best first (n,), matched with its truth.
+
+    ``hit``: the centre hits a positive cell of its own; ``on_other``: it does not, and lies on
+    another labelled cell; ``box_hit`` and ``box_on_other``: the same by an IoU of 0.5.
+    """
+
+    scores: NDArray[np.float64]
+    hit: NDArray[np.bool_]
+    on_other: NDArray[np.bool_]
+    box_hit: NDArray[np.bool_]
+    box_on_other: NDArray[np.bool_]
+    n_positive: int
+
+
 def match_centres(
     boxes_px: Floats, scores: Floats, truth_px: Floats, *, reach_px: float
 ) -> NDArray[np.int64]:
@@ -89,21 +105,34 @@ def score_detection(
         and ``centre_ap``, each also with ``_ignored``: finds on unlabelled ground left out, so
         that only labelled other cells count false; ``n_positive``, ``n_fields``.
     """
-    cut = [_cut(field, limit, floor) for field in fields]
-    by_centre = [_hits_by_centre(field) for field in cut]
-    by_iou = [_hits_by_iou(field) for field in cut]
-    n_positive = sum(len(field.truth_px) for field in cut)
-    figures: dict[str, float] = {"n_fields": len(cut), "n_positive": n_positive}
+    return score_judged([judge_field(field, limit=limit, floor=floor) for field in fields])
+
+
+def judge_field(field: FieldFinds, *, limit: int = 100, floor: float = 0.001) -> JudgedField:
+    """Match one picture's best ``limit`` finds over ``floor``: the slow part of the figures."""
+    cut = _cut(field, limit, floor)
+    hit, on_other = _hits_by_centre(cut)
+    box_hit, box_on_other = _hits_by_iou(cut)
+    scores = np.asarray(cut.scores, float)
+    return JudgedField(scores, hit, on_other, box_hit, box_on_other, len(cut.truth_px))
+
+
+def score_judged(judged: Sequence[JudgedField]) -> dict[str, float]:
+    """The figures of `score_detection` from matched pictures; cheap, as a bootstrap needs it."""
+    n_positive = sum(field.n_positive for field in judged)
+    figures: dict[str, float] = {"n_fields": len(judged), "n_positive": n_positive}
     for k in (20, 50, 100):
-        found = sum(int(hit[:k].sum()) for hit, _ in by_centre)
+        found = sum(int(field.hit[:k].sum()) for field in judged)
         figures[f"recall@{k}"] = found / n_positive if n_positive else float("nan")
-    scores = _join([field.scores for field in cut], float)
-    for name, matched in (("centre_ap", by_centre), ("ap50", by_iou)):
-        hit = _join([pair[0] for pair in matched], bool)
-        on_other = _join([pair[1] for pair in matched], bool)
+    scores = _join([field.scores for field in judged], float)
+    for name, hit_name, other_name in (
+        ("centre_ap", "hit", "on_other"),
+        ("ap50", "box_hit", "box_on_other"),
+    ):
+        hit = _join([getattr(field, hit_name) for field in judged], bool)
+        known = hit | _join([getattr(field, other_name) for field in judged], bool)
         figures[name] = average_precision(scores, hit, n_positive)
-        judged = hit | on_other
-        figures[f"{name}_ignored"] = average_precision(scores[judged], hit[judged], n_positive)
+        figures[f"{name}_ignored"] = average_precision(scores[known], hit[known], n_positive)
     return figures
 
 
