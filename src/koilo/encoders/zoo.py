@@ -6,13 +6,13 @@ of 0-255, ``(B, 3, H, W)``, into a list of maps ``(B, C, H / stride, W / stride)
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
+from koilo.config import nearest
 from koilo.errors import ConfigError
 
 
@@ -78,9 +78,7 @@ def build_encoder(name: str, **config: Any) -> nn.Module:
         ConfigError: no encoder has this name, or it takes no such argument.
     """
     if name not in ENCODERS:
-        near = difflib.get_close_matches(name, ENCODERS, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"No encoder is called {name!r}.{hint} Choose of {', '.join(ENCODERS)}.")
+        raise ConfigError(f"No encoder is called '{name}'. {nearest(name, list(ENCODERS))}")
     entry = ENCODERS[name]
     module, attribute = entry.target.split(":")
     try:
