@@ -14,6 +14,7 @@ from koilo.errors import ConfigError
 HEADS = {
     "abmil": "koilo.mil.abmil:Abmil",
     "dense_attention": "koilo.mil.dense_attention:DenseAttention",
+    "evidence": "koilo.mil.evidence:EvidenceHead",
     "max": "koilo.mil.pooling:MaxHead",
     "mean": "koilo.mil.pooling:MeanHead",
 }
