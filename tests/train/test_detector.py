@@ -77,11 +77,12 @@ def test_tiles_near_positive_cells_hold_one_and_a_second_set_is_drawn_by_its_sha
 def test_twenty_steps_teach_it_to_find_disks(tmp_path: Path) -> None:
     scenes = [disks(seed) for seed in range(6)]
     held_out = [disks(seed) for seed in range(50, 54)]
-    recipe = DetectorRecipe(small(), scenes, SETTINGS, validation=held_out)
+    recipe = DetectorRecipe(small(), scenes, replace(SETTINGS, batch=8), validation=held_out)
     before = recipe.evaluate()
-    loop = LoopConfig(steps=20, lr=1e-2, device="cpu", clip=5.0)
+    loop = LoopConfig(steps=20, lr=3e-3, device="cpu", clip=5.0)
     result = fit(recipe, loop, tmp_path / "run")
-    assert result.metrics["centre_ap_ignored"] > before["centre_ap_ignored"] + 0.2
+    assert before["centre_ap"] < 0.3
+    assert result.metrics["centre_ap"] > 0.8
     detector = Detector(recipe.model)
     figures = score_detection([find_in_scene(detector, scene) for scene in held_out])
     assert figures["recall@100"] == pytest.approx(result.metrics["recall@100"])
