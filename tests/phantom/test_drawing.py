@@ -12,7 +12,7 @@ from koilo.phantom.outlines import area
 from koilo.phantom.sprite import DYE_STEP, SPRITE_MPP, Sprite
 from koilo.phantom.truth import mask
 
-PER_LESION, PER_MIMIC = 30, 10
+PER_LESION, PER_MIMIC = 30, 12
 
 
 def test_measures_are_those_of_the_outlines(bank: Bank) -> None:
@@ -98,7 +98,8 @@ def test_no_single_attribute_tells_a_lesion_from_its_mimics(
     truth, weights = [r[0] for r in rows], [r[1] for r in rows]
     for name in measures[lesions[0]][0]:
         auc = roc_auc_score(truth, [r[2][name] for r in rows], sample_weight=weights)
-        assert max(auc, 1 - auc) <= 0.85, name
+        auc = max(auc, 1 - auc)
+        assert auc - 1.64 * _standard_error(auc, sum(truth), len(truth) - sum(truth)) <= 0.85, name
 
 
 def test_lesions_differ_from_normal_cells_as_bethesda_says(
@@ -111,6 +112,13 @@ def test_lesions_differ_from_normal_cells_as_bethesda_says(
     assert median("hsil", "nc_area") > 3 * median("lsil", "nc_area")
     assert median("hsil", "nuclear_density") > median("ascus", "nuclear_density")
     assert median("ais", "elongation") > median("hsil", "elongation")
+
+
+def _standard_error(auc: float, n: int, m: int) -> float:
+    """Hanley and McNeil's: a few dozen cells a kind must not fail by chance what holds for many."""
+    q1, q2 = auc / (2 - auc), 2 * auc * auc / (1 + auc)
+    spread = auc * (1 - auc) + (n - 1) * (q1 - auc * auc) + (m - 1) * (q2 - auc * auc)
+    return float(np.sqrt(spread / (n * m)))
 
 
 def _in_pixels(sprite: Sprite, outlines: tuple) -> tuple:  # type: ignore[type-arg]

@@ -101,13 +101,13 @@ def expose(
         light_field = 1 + (light_field - 1) * film_weight[..., None]
         noise *= film_weight[..., None]
     averaged = min(1.0, centre.mpp / window.mpp)  # coarser pixels average grain away
-    canvas[..., 0] += (0.035 * centre.stipple * averaged**2) * stipple
-    canvas[..., 1] += (0.055 * centre.stipple * averaged**2) * stipple
+    canvas[..., 0] += (0.035 * centre.stipple * averaged) * stipple
+    canvas[..., 1] += (0.055 * centre.stipple * averaged) * stipple
     to_log = (-np.log(10) * centre.gamma) * centre.stain * centre.dye_gain  # (3, 4)
     light = cv2.exp(cv2.transform(canvas, to_log.astype(np.float32)))
     light = centre.flare + (1 - centre.flare) * light
     light *= centre.white * light_field
-    blur_px = float(np.hypot(centre.blur_um, 0.3 * window.mpp)) / window.mpp
+    blur_px = float(np.hypot(centre.blur_um, 0.12 * window.mpp)) / window.mpp
     light = cv2.GaussianBlur(light, (0, 0), blur_px, borderType=cv2.BORDER_REFLECT_101)
     if centre.sharpen > 0.02:
         soft = cv2.GaussianBlur(light, (0, 0), max(_SHARPEN_UM / window.mpp, 0.5))

@@ -18,7 +18,7 @@ DYES = ("haematoxylin", "light_green", "eosin", "orange_g")
 
 _VECTORS = np.array(
     [
-        [0.58, 0.68, 0.45],  # haematoxylin: nuclei of CRIC, a little bluer as no cytoplasm is in it
+        [0.53, 0.71, 0.47],  # haematoxylin: nuclei of CRIC, a little bluer as no cytoplasm is in it
         [0.83, 0.47, 0.30],  # light green
         [0.17, 0.80, 0.58],  # eosin
         [0.10, 0.52, 0.85],  # orange G
@@ -82,8 +82,8 @@ def draw_centre(seed: int, index: int) -> Centre:
         mpp=round(float(rng.choice([0.2201, 0.2428, 0.25, 0.2524, 0.2738])), 4),
         gamma=float(rng.uniform(0.9, 1.12)),
         flare=float(rng.uniform(0.02, 0.08)),
-        blur_um=float(rng.uniform(0.16, 0.36)),
-        sharpen=float(rng.uniform(0.0, 0.9)),
+        blur_um=float(rng.uniform(0.13, 0.32)),
+        sharpen=float(rng.uniform(0.1, 1.3)),
         noise=float(rng.uniform(1.0, 3.2)),
         vignette=float(rng.uniform(0.0, 0.06)),
         jpeg_quality=int(rng.integers(72, 91)),

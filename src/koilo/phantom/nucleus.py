@@ -60,7 +60,7 @@ def _chromatin(rng: np.random.Generator, raster: Raster, look: NucleusLook) -> M
     clumps = np.tanh(1.3 * clumps - 0.5 * look.coarseness)  # dark clumps on a paler ground
     fine = raster.noise(rng, 0.3)
     cloud = raster.noise(rng, 3.0)
-    return strength * ((0.07 + 0.5 * look.coarseness) * clumps + 0.1 * fine) + 0.05 * cloud
+    return strength * ((0.08 + 0.6 * look.coarseness) * clumps + 0.1 * fine) + 0.05 * cloud
 
 
 def _membrane(rng: np.random.Generator, raster: Raster, depth: Map, look: NucleusLook) -> Map:
