@@ -10,7 +10,7 @@ from koilo.taxonomy import CYTOLOGY, load_table
 
 BLAND = {
     "nucleus_um2": 35.0, "nuclei_um2": 35.0, "cell_um2": 1200.0, "halo_um2": 0.0, "nc_area": 0.03,
-    "n_nuclei": 1.0, "contour": 0.005, "elongation": 1.1, "nuclear_density": 0.7, "chromatin": 0.1,
+    "n_nuclei": 1.0, "contour": 0.005, "elongation": 1.1, "nuclear_density": 0.65, "chromatin": 0.1,
     "displacement": 0.0, "nucleoli": 0.0, "vacuoles": 0.0, "lift_um": 0.0, "tilt": 0.0,
 }  # fmt: skip
 

@@ -12,7 +12,8 @@ from koilo.phantom.cytoplasm import (
     halo_outline,
     paint_cytoplasm,
 )
-from koilo.phantom.kinds import KINDS, Kind
+from koilo.phantom.kind import Kind
+from koilo.phantom.kinds import KINDS
 from koilo.phantom.morphometry import measure
 from koilo.phantom.nucleus import NucleusLook, paint_nucleus
 from koilo.phantom.outlines import Outline, area, cell_outline, moved, nucleus_outline
