@@ -73,11 +73,11 @@ class Choice:
     honest: bool = True
 
 
-SHIPPED = Choice("evidence", {"sharpness": 1.0}, 300)
+SHIPPED = Choice("evidence", {"sharpness": 1.0, "shift": -2.0}, 300)
 TRIED = {
     "evidence, sharpness 1": SHIPPED,
-    "evidence, sharpness 2": Choice("evidence", {"sharpness": 2.0}, 300),
-    "evidence, sharpness 8": Choice("evidence", {"sharpness": 8.0}, 300),
+    "evidence, sharpness 2": Choice("evidence", {"sharpness": 2.0, "shift": -2.0}, 300),
+    "evidence, sharpness 8": Choice("evidence", {"sharpness": 8.0, "shift": -2.0}, 300),
     "mean": Choice("mean", {}),
     "max": Choice("max", {}),
     "ABMIL": Choice("abmil", {"hidden": 16}),

@@ -159,3 +159,29 @@ def test_the_max_head_repeats_what_it_says_of_the_worst_cell() -> None:
     ]
     worst = min(alone, key=lambda p: p[0].item())
     torch.testing.assert_close(head(*collate([bag])[:2])[0].softmax(dim=1)[0], worst)
+
+
+def test_the_evidence_head_weights_cells_by_their_odds_of_lesion() -> None:
+    p = torch.tensor([[0.9, 0.06, 0.04], [0.2, 0.7, 0.1], [0.5, 0.1, 0.4]])
+    head = build_head("evidence", 3, 2, {})
+    logits, attention = head(p.log().unsqueeze(0), torch.ones(1, 3, dtype=torch.bool))
+    odds = (1 - p[:, 0]) / p[:, 0]
+    torch.testing.assert_close(attention[0], odds / odds.sum())
+    expected = float((odds / odds.sum()) @ p[:, 0])
+    assert logits.softmax(dim=1)[0, 0].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_shift_of_the_evidence_head_moves_no_slide_past_another() -> None:
+    x, mask, _ = collate(bags(4, 9, 30, 2, 7))
+    x = x.log_softmax(dim=-1)
+    scores = [
+        1 - build_head("evidence", D, C, {"shift": shift})(x, mask)[0].softmax(dim=1)[:, 0]
+        for shift in (0.0, -2.0)
+    ]
+    assert scores[0].argsort().tolist() == scores[1].argsort().tolist()
+    assert (scores[1] < scores[0]).all()
+
+
+def test_the_evidence_head_refuses_more_slide_classes_than_cell_classes() -> None:
+    with pytest.raises(ConfigError, match="cannot fill"):
+        build_head("evidence", 3, 5, {})
