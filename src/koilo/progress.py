@@ -16,12 +16,22 @@ Advance = Callable[[float], None]
 _LINE_EVERY_S = 30.0
 
 
+class _Terminal(logging.Handler):
+    """Writes to whatever ``sys.stderr`` is at that moment, which callers may redirect."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record as one line."""
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except OSError:  # a closed terminal is no reason to stop a night's run
+            self.handleError(record)
+
+
 def start_logging(*, level: int = logging.INFO) -> None:
     """Send koilo's messages to the terminal, one short line each; safe to call again."""
-    if any(getattr(handler, "koilo_terminal", False) for handler in log.handlers):
+    if any(isinstance(handler, _Terminal) for handler in log.handlers):
         return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.koilo_terminal = True  # type: ignore[attr-defined]
+    handler = _Terminal()
     handler.setFormatter(logging.Formatter("%(message)s"))
     handler.setLevel(level)
     log.addHandler(handler)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -152,3 +154,12 @@ def test_a_fit_without_validation_measures_nothing_and_still_gives_a_head(tmp_pa
     assert fit(recipe, replace(LOOP, lr=0.3), tmp_path / "run").metrics == {}
     p = predict_bags(recipe.model, bags, top_k=4)
     assert (p.argmax(axis=1) == [bag.label for bag in bags]).all()
+
+
+def test_the_table_of_recipes_shows_without_torch() -> None:
+    code = (
+        "import sys; from koilo.cli import main; main(['train']); sys.exit('torch' in sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    assert all(name in shown.stdout for name in ("detector", "slide_head", "supervised"))
