@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.train.conftest import N_BATCHES, ToyRecipe, assert_same_bits, weights_of
 from torch import Tensor, nn
 
 from koilo.errors import ConfigError, KoiloError, TrainingError
 from koilo.train import LoopConfig, Progress, fit
+from tests.train.conftest import N_BATCHES, ToyRecipe, assert_same_bits, weights_of
 
 SHORT = LoopConfig(steps=12, lr=1e-2, ema=0.9, device="cpu", checkpoint_every=4, log_every=1)
 

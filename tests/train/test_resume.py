@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.train.conftest import ToyRecipe, assert_same_bits, weights_of
 
 from koilo.train import LoopConfig, Progress, fit
+from tests.train.conftest import ToyRecipe, assert_same_bits, weights_of
 
 CONFIG = LoopConfig(
     steps=14, lr=1e-2, ema=0.9, accumulation=2, device="cpu", checkpoint_every=3, log_every=1
