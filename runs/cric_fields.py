@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -154,6 +155,7 @@ def train_head(
         work, head=choice.head, head_config=choice.config, inputs=choice.inputs, loop=loop
     )
     recipe = SlideHeadRecipe(config, bags, [])
+    shutil.rmtree(work / name, ignore_errors=True)  # bags may differ where the settings do not
     fit(recipe, loop, work / name, settings=config)
     return recipe.model
 
