@@ -1,5 +1,6 @@
 """The built wheel carries all that the program reads at run time."""
 
+import shutil
 import subprocess
 import sys
 
@@ -16,8 +17,12 @@ print(sum(1 for f in (files('koilo.report') / 'templates').iterdir()))
 
 
 def test_a_wheel_installed_into_an_empty_folder_has_taxonomy_bundles_and_templates(tmp_path):
+    source = tmp_path / "source"  # a copy: building leaves its own folders beside the code
+    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("*.egg-info"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(ROOT / name, source)
     run = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    build = [*run, "wheel", "--no-build-isolation", "--no-deps", "-w", str(tmp_path), str(ROOT)]
+    build = [*run, "wheel", "--no-build-isolation", "--no-deps", "-w", str(tmp_path), str(source)]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     target = tmp_path / "site"

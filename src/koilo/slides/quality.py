@@ -16,7 +16,7 @@ from koilo.types import ImageQuality, Tile
 
 BLUR_LIMIT_UM = 1.25
 """Edges wider than this (sigma) are out of focus. Calibrated on blurred real fields
-(docs/log-quality.md): sharp tiles lie at 0.2-0.85, a blur of 2 µm at 1.3-1.9."""
+(docs/log.md): sharp tiles lie at 0.2-0.85, a blur of 2 µm at 1.3-1.9."""
 
 _REBLUR_PX = 1.2
 _WINDOW_PX = 15
