@@ -112,8 +112,8 @@ def measure(
     }  # fmt: skip
 
 
-def kept_cells(path: Path, reading: SlideResult) -> tuple[list[str], list[str], int]:
-    """True and called classes of the kept cells near a true nucleus, and the true lesion cells."""
+def kept_cells(path: Path, reading: SlideResult) -> tuple[list[str], list[str], list[bool]]:
+    """True and called classes of the kept cells near a true nucleus; which lesions were kept."""
     truths = read_truth_parquet(path)
     mpp = float(reading.slide["mpp"])
     centres = np.array([[*truth.point_px, 0.0, 0.0] for truth in truths])
@@ -123,16 +123,16 @@ def kept_cells(path: Path, reading: SlideResult) -> tuple[list[str], list[str], 
     hits = near[np.arange(len(boxes)), best] * mpp <= HIT_UM
     true = [truths[index].label for index in best[hits]]
     called = [cell.label for cell, hit in zip(reading.cells, hits, strict=True) if hit]
-    return true, called, sum(truth.label != NEGATIVE for truth in truths)
+    kept = set(best[hits].tolist())
+    return true, called, [i in kept for i, t in enumerate(truths) if t.label != NEGATIVE]
 
 
-def kept_share(cells: list[tuple[list[str], list[str], int]]) -> float:
+def kept_share(cells: list[tuple[list[str], list[str], list[bool]]]) -> float:
     """Share of all true lesion cells that lie under a kept cell."""
-    found = sum(sum(name != NEGATIVE for name in true) for true, _, _ in cells)
-    return found / max(1, sum(lesions for _, _, lesions in cells))
+    return float(np.mean([kept for each in cells for kept in each[2]]))
 
 
-def cell_table(cells: list[tuple[list[str], list[str], int]]) -> dict:
+def cell_table(cells: list[tuple[list[str], list[str], list[bool]]]) -> dict:
     """F1 and number of the kept cells by class."""
     true = [name for each in cells for name in each[0]]
     called = [name for each in cells for name in each[1]]
