@@ -28,6 +28,7 @@ from koilo import __version__
 from koilo.bundle import write_bundle
 from koilo.cells.predict import BACKGROUND
 from koilo.datasets.cric import CLASSES
+from koilo.files import write_text
 from koilo.pipeline import load_models
 from koilo.train.record import git_commit
 from slide_bags import SLIDE_CLASSES
@@ -166,6 +167,7 @@ def main() -> None:
     for name in ("detector", "cells", "head", "points", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--results", type=Path, default=Path("docs/results"))
+    parser.add_argument("--card-only", action="store_true", help="new figures, same bundle")
     args = parser.parse_args()
     points = json.loads(args.points.read_text(encoding="utf-8"))
     tensors = {
@@ -173,6 +175,9 @@ def main() -> None:
         for stage in ("detector", "cells", "head")
     }
     card = write_card(points, args.results)
+    if args.card_only:
+        write_text(args.out / "card.md", card)
+        return
     bundle = write_bundle(args.out, build_spec(points), tensors, card)
     load_models(bundle, torch.device("cpu"))
     size = sum(path.stat().st_size for path in args.out.iterdir())
