@@ -6,8 +6,7 @@
 
 ``compare`` tries every head and input on the same folds. ``final`` takes the chosen one: three
 heads out of fold give the figures and the thresholds, a fourth on all bags ships. A field's class
-is that of its most severe labelled cell. WORK/phantoms.npz (`phantom_bags.py`) joins the training
-where it is there. Composed slides are bags of real cells: see `slide_bags.py`.
+is that of its most severe labelled cell. Composed slides are bags of real cells: `slide_bags.py`.
 """
 
 from __future__ import annotations
@@ -49,7 +48,6 @@ from slide_bags import (
     composed_bags,
     crop_bags,
     field_bags,
-    slide_class,
 )
 
 DATA = "CRIC Cervix (CC BY 4.0), 189 fields in 20 blocks, three folds of whole blocks"
@@ -93,10 +91,9 @@ DISHONEST = {
 class Study:
     """The table of cells, the fields' truth, and the bags drawn from both."""
 
-    def __init__(self, data: Path, cells: Sequence[Path], phantoms: Path) -> None:
+    def __init__(self, data: Path, cells: Sequence[Path]) -> None:
         self.fields = read_cric(data)
         self.table: Table = stack([dict(np.load(path)) for path in cells])
-        self.phantoms = dict(np.load(phantoms)) if phantoms.exists() else None
         self.labels = {
             f.field_id: max((c.label for c in f.cells), key=CLASSES.index) for f in self.fields
         }
@@ -123,19 +120,6 @@ class Study:
             Bag(draw.group, x[draw.rows][:TOP_K], SLIDE_CLASSES.index(draw.label)) for draw in draws
         ]
 
-    def phantom_bags(self, inputs: str) -> list[Bag]:
-        """Phantom slides as the shipped models read them; none of a class the head has not."""
-        if self.phantoms is None or inputs != "log_p":
-            return []
-        p, slide = self.phantoms["p"], self.phantoms["slide"]
-        labels = [str(name) for name in self.phantoms["labels"]]
-        x = head_inputs(np.zeros((len(p), 0)), p, inputs)
-        return [
-            Bag("phantom", x[slide == i][:TOP_K], SLIDE_CLASSES.index(slide_class(label)))
-            for i, label in enumerate(labels)
-            if label in CLASSES and (slide == i).any()
-        ]
-
 
 def train_head(
     study: Study, choice: Choice, folds: Sequence[int], test_fold: int | None, work: Path, name: str
@@ -149,7 +133,7 @@ def train_head(
         ).values()
         for draw in part
     ]
-    bags = study.bags(draws, choice.inputs) + study.phantom_bags(choice.inputs) * 4
+    bags = study.bags(draws, choice.inputs)
     loop = dataclasses.replace(LOOP, steps=choice.steps)
     config = SlideHeadConfig(
         work, head=choice.head, head_config=choice.config, inputs=choice.inputs, loop=loop
@@ -358,7 +342,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results/cric_fields.json"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    study = Study(args.data, args.cells, args.work / "phantoms.npz")
+    study = Study(args.data, args.cells)
     args.work.mkdir(parents=True, exist_ok=True)
     if args.what == "compare":
         compare(study, args.work)
