@@ -3,13 +3,13 @@
 With some thirty negative fields in four blocks to learn from, heads with free weights on honest
 (out-of-fold) probabilities end below the plainest control, the single most suspicious cell; on
 over-fitted ones they match it on CRIC and fall apart on phantoms (docs/log.md). So this one is
-told what the cell model has learnt already. Attention is the softmax of a cell's log-odds of lesion
-times a sharpness (0 = the mean of all cells, large = the most suspicious alone); the slide's odds
-of lesion are those of the weighted mean of the cells, shifted to a convenient scale; which lesion it
-is follows the weighted mean of the cells' lesion classes. Only a bias a lesion class is trained, and
-that cannot touch the ranking of slides. Sharpness and shift are settings: trained with the rest,
-the sharpness fell and few lesion cells among many were lost (composed slides: AUC .88 to .82), and
-scale and shift of three folds differed by more than they mended.
+told what the cell model has learnt already. Attention is the softmax of a cell's log-odds of
+lesion times a sharpness (0 = the mean of all cells, large = the most suspicious alone); the slide's
+odds of lesion are those of the weighted mean of the cells, shifted to a convenient scale; which
+lesion it is follows the weighted mean of the cells' lesion classes. Only a bias a lesion class is
+trained, and that cannot touch the ranking of slides. Sharpness and shift are settings: trained with
+the rest, the sharpness fell and few lesion cells among many were lost (composed slides: AUC .88 to
+.82), and scale and shift of three folds differed by more than they mended.
 """
 
 from __future__ import annotations
