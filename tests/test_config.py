@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from koilo.config import fingerprint, parse, save_config, to_dict
+from koilo.config import fingerprint, parse, to_dict
 from koilo.errors import ConfigError
 
 
@@ -56,12 +56,6 @@ def test_flags_win_over_the_file_which_wins_over_defaults(tmp_path):
     file.write_text("tile_px: 128\nmpp: 0.5\n")
     config = read("a", "--out", "r", "--config", str(file), "--mpp", "0.25")
     assert (config.tile_px, config.mpp) == (128, 0.25)
-
-
-def test_a_saved_config_reads_back_as_itself(tmp_path):
-    config = read("a", "b", "--out", "r", "--loop.steps", "7", "--mpp", "0.3")
-    save_config(config, tmp_path / "c.yaml")
-    assert read("a", "b", "--config", str(tmp_path / "c.yaml")) == config
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from koilo.results import (
     RESULT,
     cells_geojson,
     ranked,
-    read_results,
     read_slide_result,
     write_slide_result,
     write_slides_csv,
@@ -168,12 +167,6 @@ def test_a_result_that_is_not_ours_is_one_clear_line(tmp_path, content):
     (tmp_path / "a" / RESULT).write_text(content)
     with pytest.raises(OutputError, match="screen it again"):
         read_slide_result(tmp_path / "a")
-
-
-def test_all_results_of_a_folder_are_read_in_order(tmp_path):
-    for slide_id in ("b", "a"):
-        write_slide_result(tmp_path / slide_id, make(slide_id))
-    assert [r.slide_id for r in read_results(tmp_path)] == ["a", "b"]
 
 
 def test_numbers_of_the_models_own_types_can_be_written(tmp_path):

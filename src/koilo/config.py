@@ -15,7 +15,6 @@ import difflib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -48,15 +47,6 @@ def to_dict(config: Any) -> dict[str, Any]:
     return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
 
 
-def save_config(config: Any, path: Path) -> None:
-    """Write ``config`` as YAML, in the form that ``--config`` reads."""
-    import yaml
-
-    from koilo.files import write_text
-
-    write_text(path, yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True))
-
-
 def parse(config_class: type[C], arguments: Sequence[str], *, prog: str, description: str) -> C:
     """Build ``config_class`` from defaults, then ``--config FILE``, then flags.
 
@@ -81,13 +71,6 @@ def parse(config_class: type[C], arguments: Sequence[str], *, prog: str, descrip
     names = {field.name for field in dataclasses.fields(config_class)}  # type: ignore[arg-type]
     kept = {name: value for name, value in vars(values).items() if name in names}
     return config_class(**_tuples(config_class, kept))
-
-
-@dataclass(frozen=True)
-class _Positional:
-    name: str
-    many: bool
-    help: str
 
 
 def _build_parser(config_class: type[Any], prog: str, description: str) -> Any:

@@ -95,12 +95,6 @@ def read_slide_result(folder: Path, *, with_cells: bool = True) -> SlideResult:
     return result
 
 
-def read_results(out: Path) -> list[SlideResult]:
-    """Every slide's result below ``out``, without cells, ordered by slide_id."""
-    folders = sorted(path.parent for path in out.glob(f"*/{RESULT}"))
-    return [read_slide_result(folder, with_cells=False) for folder in folders]
-
-
 def ranked(results: Sequence[SlideResult]) -> list[SlideResult]:
     """Most suspicious first; slides without a score next (a person must look), then the failed."""
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from koilo.evaluate.intervals import bootstrap, wilson
+from koilo.evaluate.intervals import bootstrap
 
 
 def test_the_interval_covers_the_true_mean_about_as_often_as_it_says():
@@ -54,10 +54,3 @@ def test_draws_without_a_value_are_left_out():
     interval = bootstrap(lambda rows: float("nan"), [0, 1], draws=5)
     assert np.isnan(interval.low)
     assert interval.as_dict() == {"estimate": None, "low": None, "high": None}
-
-
-def test_wilsons_interval_of_all_successes_stays_below_one_only_at_the_low_end():
-    interval = wilson(20, 20)
-    assert interval.estimate == 1
-    assert interval.high == pytest.approx(1)
-    assert interval.low == pytest.approx(0.8389, abs=1e-4)

@@ -17,11 +17,9 @@ from koilo.slides.foreground import Foreground
 from koilo.slides.quality import (
     TileQuality,
     edge_width,
-    focus_map,
     judge_image_quality,
     measure_tile,
 )
-from koilo.types import Tile
 
 Picture = NDArray[np.uint8]
 SHARP = TileQuality(0.6, 0.4, 0.2, 0.1, 0.0, 0.0)
@@ -144,15 +142,6 @@ def test_no_foreground_or_no_cell_asks_for_a_rescan() -> None:
     assert judge_image_quality([SHARP] * 5, slide_area(), n_cells=0).verdict.startswith(
         "rescan: no cells found"
     )
-
-
-def test_the_focus_map_puts_each_tile_in_its_place() -> None:
-    tiles = [Tile(2048, 0, 512, 1.0), Tile(0, 4096, 512, 1.0), Tile(2048, 4096, 512, 1.0)]
-    picture = focus_map(tiles, [SHARP, BLURRED, BLANK])
-    np.testing.assert_allclose(picture, np.array([[np.nan, 0.6], [2.2, np.nan]]), rtol=1e-6)
-    assert focus_map([], []).shape == (0, 0)
-    with pytest.raises(ValueError, match="3 tiles cannot carry 1"):
-        focus_map(tiles, [SHARP])
 
 
 @pytest.mark.data

@@ -54,8 +54,11 @@ def test_every_pixel_shows_the_place_it_names(
     rows = y_px0 + (np.arange(size[1]) + 0.5) * downsample
     x_error = (got[..., 0] - SLOPE * columns[None, :]).mean() / SLOPE
     y_error = (got[..., 1] - SLOPE * rows[:, None]).mean() / SLOPE
-    assert abs(x_error) < 0.35  # what rounding to whole greys can feign
-    assert abs(y_error) < 0.35
+    # What rounding to whole greys can feign, and positions that go by 1/16 of an output pixel; a
+    # frame that is off by half a pixel would show 0.5 x downsample.
+    allowed_px0 = 0.35 + downsample / 32
+    assert abs(x_error) < allowed_px0
+    assert abs(y_error) < allowed_px0
 
 
 @settings(max_examples=60, deadline=None)

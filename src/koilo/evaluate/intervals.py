@@ -62,16 +62,6 @@ def bootstrap(
     return Interval(estimate, float(low), float(high))
 
 
-def wilson(successes: int, n: int, *, z: float = 1.959964) -> Interval:
-    """Wilson's interval of a proportion; all NaN where ``n`` is 0."""
-    if n == 0:
-        return Interval(float("nan"), float("nan"), float("nan"))
-    share = successes / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return Interval(share, max(0.0, float(centre - half)), min(1.0, float(centre + half)))
-
-
 def _groups(
     n_blocks: int, members: list[NDArray[np.intp]], strata: ArrayLike | None
 ) -> list[NDArray[np.intp]]:

@@ -68,15 +68,6 @@ def macro_f1(table: ArrayLike) -> float:
     return float(np.nanmean(f1_by_class(table)))
 
 
-def cohen_kappa(table: ArrayLike) -> float:
-    """Cohen's kappa of a confusion table (C, C); NaN where chance agreement is complete."""
-    counts = np.asarray(table, dtype=float)
-    n = counts.sum()
-    observed = np.trace(counts) / n
-    expected = float(counts.sum(axis=0) @ counts.sum(axis=1)) / n**2
-    return float((observed - expected) / (1 - expected)) if expected < 1 else float("nan")
-
-
 def reweighted(table: ArrayLike, class_counts: ArrayLike) -> Floats:
     """A confusion table whose rows are scaled to other class counts (C,); empty rows stay empty."""
     counts = np.asarray(table, dtype=float)

@@ -98,11 +98,6 @@ def draw_centre(seed: int, index: int) -> Centre:
     )
 
 
-def default_centre() -> Centre:
-    """Centre 0 of seed 0: for examples and tests that need any one centre."""
-    return draw_centre(0, 0)
-
-
 def _draw_stain(rng: np.random.Generator) -> NDArray[np.float32]:
     vectors = (_VECTORS + rng.normal(0, 0.035, _VECTORS.shape)).clip(0.02, None)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koilo.slides import Slide
-from koilo.slides.adequacy import Total, estimate_adequacy, estimate_total, sample_tiles
+from koilo.slides.adequacy import estimate_adequacy, estimate_total, sample_tiles
 from koilo.slides.foreground import Foreground, glass_colour
 from koilo.slides.quality import BLUR_LIMIT_UM, TileQuality, judge_image_quality, measure_tile
 from koilo.slides.squamous import count_squamous
@@ -92,10 +92,11 @@ def assess_slide(
         quality = replace(quality, verdict=NO_CELLS, flags=(*quality.flags, *why))
     counts = [measure.n_squamous for measure in measures if measure.n_squamous is not None]
     adequacy = estimate_adequacy(
-        estimate_total(counts, len(measures)) if counts else Total(0.0, 0.0, 0.0),
+        estimate_total(counts, len(measures)) if counts else None,
         preparation=preparation,
         kind=slide.kind,
         suspicious=suspicious,
+        reason=area.reason or "no foreground",
     )
     return quality, adequacy
 

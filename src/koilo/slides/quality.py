@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from koilo.slides.artefacts import optical_density
 from koilo.slides.foreground import Foreground, Glass, glass_colour
-from koilo.types import ImageQuality, Tile
+from koilo.types import ImageQuality
 
 BLUR_LIMIT_UM = 1.25
 """Edges wider than this (sigma) are out of focus. Calibrated on blurred real fields
@@ -102,24 +102,6 @@ def edge_width(rgb: NDArray[np.uint8]) -> float:
     softer = _steepness(cv2.GaussianBlur(grey, (0, 0), _REBLUR_PX))
     ratio = np.clip(softer[edges] / np.maximum(steep[edges], 1e-6), 0.01, 0.999)
     return float(np.percentile(_REBLUR_PX * ratio / np.sqrt(1 - ratio**2), 25))
-
-
-def focus_map(tiles: Sequence[Tile], qualities: Sequence[TileQuality]) -> NDArray[np.float32]:
-    """Blur of each tile in its place on the slide, for the report.
-
-    Returns:
-        float32 (rows, columns) in µm; NaN where the tile was blank or none was read. Row and column
-        follow the distinct ``y_px0`` and ``x_px0`` of the tiles, in order.
-    """
-    if len(tiles) != len(qualities):
-        raise ValueError(f"{len(tiles)} tiles cannot carry {len(qualities)} qualities")
-    if not tiles:
-        return np.full((0, 0), np.nan, np.float32)
-    columns, column = _places([tile.x_px0 for tile in tiles])
-    rows, row = _places([tile.y_px0 for tile in tiles])
-    picture = np.full((rows, columns), np.nan, np.float32)
-    picture[row, column] = [quality.blur_um for quality in qualities]
-    return picture
 
 
 def judge_image_quality(
