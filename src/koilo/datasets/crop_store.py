@@ -1,0 +1,256 @@
+"""A crop store: the best cells of many slides as pictures, cut once and read many times.
+
+End-to-end training visits each slide hundreds of times; cutting its cells out of the slide at each
+step would keep the model waiting. A store is a folder:
+
+    store.json      format, mpp, crop_px, where it came from; written last: it makes the store whole
+    manifest.csv    one row a slide: slide_id, centre, split, label, twin_of, case_id
+    crops.npy       uint8 (N, P, P, 3), memory-mapped
+    cells.parquet   one row a crop, in the same order: slide_id, rank, detector_score, given, truth
+
+A slide's bag are its crops of rank 0, 1, 2 … (best detection first), in consecutive rows. A crop of
+rank -1 is a labelled cell outside its slide's bag. ``given`` is the label that a learner may see,
+``truth`` what the cell is where that is known (phantoms); both are empty where there is none.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from koilo.datasets.splits import refuse_shared_groups
+from koilo.errors import ManifestError
+from koilo.files import atomic_path, ensure_folder, output_errors, write_json, write_text
+from koilo.taxonomy import fold_members
+
+FORMAT = 1
+_PART = "crops.part.npy"
+
+
+@dataclass(frozen=True)
+class StoredSlide:
+    """One slide of a store; ``twin_of`` names the slide whose cells it shows in other colours."""
+
+    slide_id: str
+    centre: str
+    split: str
+    label: str
+    twin_of: str = ""
+    case_id: str = ""
+
+
+@dataclass(frozen=True)
+class StoredCells:
+    """What is known of the crops, one entry a crop in their order."""
+
+    slide_id: NDArray[np.str_]
+    rank: NDArray[np.int64]
+    detector_score: NDArray[np.float32]
+    given: NDArray[np.str_]
+    truth: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        """Number of crops."""
+        return len(self.rank)
+
+
+@dataclass(frozen=True)
+class CropStore:
+    """An open store: crops stay on disk until they are asked for."""
+
+    folder: Path
+    mpp: float
+    crop_px: int
+    facts: Mapping[str, Any]
+    """where it came from: seed, command, version, ``synthetic``"""
+    slides: tuple[StoredSlide, ...]
+    cells: StoredCells
+    crops: NDArray[np.uint8]
+
+    def of_split(self, *splits: str) -> tuple[StoredSlide, ...]:
+        """The slides of the given splits, in the order of the manifest."""
+        return tuple(slide for slide in self.slides if slide.split in splits)
+
+    def bag(self, slide_id: str, top_k: int | None = None) -> NDArray[np.int64]:
+        """Rows of a slide's bag, best detection first; empty where it has no cell."""
+        first, last = self._bags.get(slide_id, (0, 0))
+        rows = np.arange(first, last)
+        return rows if top_k is None else rows[:top_k]
+
+    def labelled(self, *splits: str) -> NDArray[np.int64]:
+        """Rows of the cells of these splits that carry a given label."""
+        chosen = [slide.slide_id for slide in self.of_split(*splits)]
+        return np.flatnonzero((self.cells.given != "") & np.isin(self.cells.slide_id, chosen))
+
+    @cached_property
+    def _bags(self) -> dict[str, tuple[int, int]]:
+        rows = np.flatnonzero(self.cells.rank >= 0)
+        names, first, counts = np.unique(
+            self.cells.slide_id[rows], return_index=True, return_counts=True
+        )
+        starts = rows[first]
+        return {
+            str(name): (int(start), int(start + count))
+            for name, start, count in zip(names, starts, counts, strict=True)
+        }
+
+
+class CropStoreWriter:
+    """A store in the making: crops are laid in place in any order, and ``finish`` makes it whole.
+
+    Until then the crops lie in ``crops.part.npy``; a writer for the same number and size of crops
+    goes on with that file, so that a killed run may keep what it has drawn.
+    """
+
+    def __init__(self, folder: Path, *, n_crops: int, crop_px: int, mpp: float) -> None:
+        """Reserve the room for the crops.
+
+        Raises:
+            OutputError: the folder cannot be written, or the disk is full.
+        """
+        ensure_folder(folder)
+        self.folder, self.crop_px, self.mpp = folder, crop_px, mpp
+        self.part = folder / _PART
+        shape = (n_crops, crop_px, crop_px, 3)
+        with output_errors(self.part):
+            if not _has_shape(self.part, shape):
+                np.lib.format.open_memmap(self.part, mode="w+", dtype=np.uint8, shape=shape)
+            self.crops = np.lib.format.open_memmap(self.part, mode="r+")
+
+    def finish(
+        self, slides: Sequence[StoredSlide], cells: StoredCells, facts: Mapping[str, Any]
+    ) -> CropStore:
+        """Write everything else, give the files their final names, and open the store.
+
+        Raises:
+            ManifestError: slides and cells do not fit each other.
+            OutputError: the disk is full.
+        """
+        _check(self.folder, slides, cells, len(self.crops))
+        with output_errors(self.part):
+            self.crops.flush()
+        _write_slides(self.folder / "manifest.csv", slides)
+        columns = {each.name: pa.array(getattr(cells, each.name)) for each in fields(StoredCells)}
+        with atomic_path(self.folder / "cells.parquet") as path:
+            pq.write_table(pa.table(columns), path, compression="zstd")
+        with output_errors(self.part):
+            self.part.replace(self.folder / "crops.npy")
+        about = {"format": FORMAT, "mpp": self.mpp, "crop_px": self.crop_px, "facts": dict(facts)}
+        write_json(self.folder / "store.json", about)
+        return open_crop_store(self.folder)
+
+
+def open_crop_store(folder: Path) -> CropStore:
+    """Open a store and prove that its files fit each other.
+
+    Raises:
+        ManifestError: there is no whole store, its files do not fit each other, a slide label is
+            not of the Bethesda classes, or a case lies in two splits.
+    """
+    try:
+        about = json.loads((folder / "store.json").read_text(encoding="utf-8"))
+        if about["format"] != FORMAT:
+            raise ValueError(f"its format is {about['format']}, this version reads {FORMAT}")
+        slides = _read_slides(folder / "manifest.csv")
+        table = pq.read_table(folder / "cells.parquet")
+        cells = StoredCells(
+            **{each.name: _column(table, each.name) for each in fields(StoredCells)}
+        )
+        crops = np.load(folder / "crops.npy", mmap_mode="r")
+        mpp, crop_px, facts = float(about["mpp"]), int(about["crop_px"]), about["facts"]
+        if crops.shape[1:] != (crop_px, crop_px, 3) or crops.dtype != np.uint8:
+            raise ValueError(f"crops.npy is {crops.dtype} {crops.shape}")
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise ManifestError(
+            f"{folder} is no whole crop store ({error}). Allowed: a folder that `koilo data bags` "
+            "or runs/cohort.sh finished. Check the path or make it again."
+        ) from error
+    _check(folder, slides, cells, len(crops))
+    return CropStore(folder, mpp, crop_px, facts, slides, cells, crops)
+
+
+def _check(folder: Path, slides: Sequence[StoredSlide], cells: StoredCells, n_crops: int) -> None:
+    """Refuse what no learner may be given, all in one line."""
+    problems = []
+    known = [slide.slide_id for slide in slides]
+    if len(set(known)) < len(known):
+        problems.append("a slide stands twice in the manifest")
+    if len(cells) != n_crops:
+        problems.append(f"{n_crops} crops and {len(cells)} rows of cells")
+    if strangers := sorted(set(np.unique(cells.slide_id).tolist()) - set(known)):
+        problems.append(f"cells of slides that the manifest lacks: {', '.join(strangers[:5])}")
+    if not _in_order(cells):
+        problems.append("a bag's rows do not follow each other by rank")
+    labels = {slide.label for slide in slides} | set(np.unique(cells.given).tolist()) - {""}
+    problems += [problem for label in sorted(labels) if (problem := _wrong_label(label))]
+    if problems:
+        raise ManifestError(
+            f"{folder} is no sound crop store: {'; '.join(problems)}. Make the store again."
+        )
+    groups = [slide.case_id or slide.twin_of or slide.slide_id for slide in slides]
+    splits = [slide.split.removesuffix("_twin") for slide in slides]
+    refuse_shared_groups(groups, splits, what="case")
+
+
+def _in_order(cells: StoredCells) -> bool:
+    """Whether each bag lies in consecutive rows, ranks counting up from 0."""
+    ranked = cells.rank >= 0
+    rank, name = cells.rank[ranked], cells.slide_id[ranked]
+    if not len(rank):
+        return True
+    starts = np.flatnonzero(rank == 0)
+    follows = (
+        (np.diff(rank) == 1) & (name[1:] == name[:-1]) & (np.diff(np.flatnonzero(ranked)) == 1)
+    )
+    begins = rank[1:] == 0
+    return bool(rank[0] == 0 and (follows | begins).all() and len(set(name[starts])) == len(starts))
+
+
+def _wrong_label(label: str) -> str:
+    try:
+        fold_members(label)
+    except ValueError as error:
+        return f"label {label!r}: {error}"
+    return ""
+
+
+def _write_slides(path: Path, slides: Sequence[StoredSlide]) -> None:
+    names = [each.name for each in fields(StoredSlide)]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([getattr(slide, name) for name in names] for slide in slides)
+    write_text(path, buffer.getvalue())
+
+
+def _read_slides(path: Path) -> tuple[StoredSlide, ...]:
+    names = [each.name for each in fields(StoredSlide)]
+    with open(path, encoding="utf-8-sig", newline="") as handle:
+        return tuple(
+            StoredSlide(**{name: row.get(name) or "" for name in names})
+            for row in csv.DictReader(handle)
+        )
+
+
+def _column(table: pa.Table, name: str) -> Any:
+    values = table[name].to_numpy()
+    return values.astype(np.str_) if values.dtype == object else values
+
+
+def _has_shape(path: Path, shape: tuple[int, ...]) -> bool:
+    try:
+        stored = np.load(path, mmap_mode="r")
+    except (OSError, ValueError):
+        return False
+    return stored.shape == shape and stored.dtype == np.uint8
