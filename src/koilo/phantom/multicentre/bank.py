@@ -21,7 +21,14 @@ MEASURES = (
     "chromatin", "halo_um2", "nucleoli", "vacuoles",
 )  # fmt: skip
 _ROLE_SHARES = {"lesion": 0.46, "mimic": 0.32, "normal": 0.22}
-_BYSTANDERS = {"neutrophil": 60, "debris": 40, "red_cell": 10, "mucus": 8, "bacteria": 8, "yeast": 6}
+_BYSTANDERS = {
+    "neutrophil": 60,
+    "debris": 40,
+    "red_cell": 10,
+    "mucus": 8,
+    "bacteria": 8,
+    "yeast": 6,
+}
 _LEAST_A_KIND = 6
 
 

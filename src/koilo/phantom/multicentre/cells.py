@@ -38,6 +38,16 @@ class SlideCells:
         order = np.argsort(-self.score, kind="stable")[:top_k]  # NaN comes last
         return order[~np.isnan(self.score[order])]
 
+    def some(self, entries: NDArray[np.int64]) -> SlideCells:
+        """Only these cells, in this order."""
+        return SlideCells(
+            self.row[entries],
+            self.scale[entries],
+            self.gain[entries],
+            self.defocus_um[entries],
+            self.score[entries],
+        )
+
 
 def draw_cells_of_slide(
     rng: np.random.Generator,
@@ -82,9 +92,7 @@ def normal_rates() -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum(), np.float64)
 
 
-def _kind_counts(
-    rng: np.random.Generator, centre: CohortCentre, n_cells: int
-) -> NDArray[np.int64]:
+def _kind_counts(rng: np.random.Generator, centre: CohortCentre, n_cells: int) -> NDArray[np.int64]:
     stray = np.where(_IS_MIMIC, np.exp(rng.normal(0, _MIMIC_SIGMA, len(NAMES))), 1.0)
     rates = centre.rates * stray
     return rng.multinomial(n_cells, rates / rates.sum())

@@ -1,8 +1,8 @@
-"""The cohort's centres: eight for training, five outside their range of colour, and colour twins."""
+"""The cohort's centres: eight for training, five outside their range of colour, colour twins."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ _COLOURS = ("stain", "dye_gain", "white", "gamma", "flare")
 _TRIES, _BISECTIONS, _FARTHEST = 60, 14, 3.0
 _CLOSE_ENOUGH = 0.002
 
-Canvas = NDArray[np.float32]  # (P, P, 4) dye amounts
+Canvas = NDArray[np.float32]  # (H, W, 4) dye amounts
 
 
 @dataclass(frozen=True)
@@ -77,35 +77,37 @@ def in_colours_of(centre: Centre, other: Centre) -> Centre:
 def move_unseen(
     config: CohortConfig,
     centres: Sequence[CohortCentre],
-    canvases: Sequence[Sequence[Canvas]],
+    canvases: Sequence[Canvas],
 ) -> tuple[CohortCentre, ...]:
     """Move the unseen centres' colours out of the training range to `UNSEEN_DISTANCES`.
 
     Args:
         config: gives the seed.
         centres: of `draw_centres`.
-        canvases: painted crops of each centre, on which mean colours are measured.
+        canvases: painted crops of each centre side by side, on which its mean colour is measured.
     """
     pairs = list(zip(centres, canvases, strict=True))
-    known = np.stack([mean_rgb(each.centre, painted) for each, painted in pairs[:TRAINING_CENTRES]])
+    known = np.stack(
+        [mean_rgb(each.centre, painted, config.mpp) for each, painted in pairs[:TRAINING_CENTRES]]
+    )
     out = list(centres[:TRAINING_CENTRES])
     for number, ((each, painted), wanted) in enumerate(
         zip(pairs[TRAINING_CENTRES:], UNSEEN_DISTANCES, strict=True)
     ):
         rng = np.random.default_rng(np.random.SeedSequence([config.seed, 0xCF, number]))
-        out.append(_moved(rng, each, painted, known, wanted))
+
+        def distances(look: Centre, painted: Canvas = painted) -> NDArray[np.float64]:
+            return np.linalg.norm(known - mean_rgb(look, painted, config.mpp), axis=1)
+
+        out.append(_moved(rng, each, distances, wanted))
     return tuple(out)
 
 
-def mean_rgb(centre: Centre, canvases: Sequence[Canvas]) -> NDArray[np.float64]:
-    """Mean colour (3,) in 0-1 of painted crops as a centre's scanner takes them."""
-    mpp = 0.75
-    means = []
-    for number, canvas in enumerate(canvases):
-        window = Window(0.0, 0.0, mpp, canvas.shape[1], canvas.shape[0])
-        picture = expose(canvas.copy(), centre, window, (number * 97, number * 31))
-        means.append(picture.reshape(-1, 3).mean(0) / 255)
-    return np.asarray(np.mean(means, axis=0), np.float64)
+def mean_rgb(centre: Centre, canvas: Canvas, mpp: float) -> NDArray[np.float64]:
+    """Mean colour (3,) in 0-1 of a painted canvas as a centre's scanner takes it."""
+    window = Window(0.0, 0.0, mpp, canvas.shape[1], canvas.shape[0])
+    picture = expose(canvas.copy(), centre, window, (0, 0))
+    return np.asarray(picture.reshape(-1, 3).mean(0) / 255, np.float64)
 
 
 def _settled(rng: np.random.Generator, centre: Centre, name: str) -> Centre:
@@ -121,15 +123,10 @@ def _settled(rng: np.random.Generator, centre: Centre, name: str) -> Centre:
 def _moved(
     rng: np.random.Generator,
     each: CohortCentre,
-    canvases: Sequence[Canvas],
-    known: NDArray[np.float64],
+    distances: Callable[[Centre], NDArray[np.float64]],
     wanted: float,
 ) -> CohortCentre:
-    """Go in random directions of colour until one leads to the wanted distance; keep the nearest."""
-
-    def distances(centre: Centre) -> NDArray[np.float64]:
-        return np.linalg.norm(known - mean_rgb(centre, canvases), axis=1)
-
+    """Go in random directions of colour until one leads to the wanted distance; keep the best."""
     best: tuple[float, Centre, NDArray[np.float64]] | None = None
     for _ in range(_TRIES):
         direction = _direction(rng)
@@ -149,27 +146,27 @@ def _moved(
             break
     assert best is not None, "no direction of colour leads far enough"
     _, moved, reached = best
-    return replace(
-        each, centre=moved, distance=float(reached.min()), nearest=int(reached.argmin())
-    )
+    return replace(each, centre=moved, distance=float(reached.min()), nearest=int(reached.argmin()))
 
 
 def _direction(rng: np.random.Generator) -> dict[str, Any]:
     return {
-        "stain": rng.normal(0, 0.07, (3, 4)),
-        "dye_gain": rng.normal(0, 0.35, 4),
-        "white": -np.abs(rng.normal(0, 12, 3)),
-        "gamma": rng.normal(0, 0.08),
+        "stain": rng.normal(0, 0.1, (3, 4)),
+        "dye_gain": rng.normal(0, (0.1, 0.5, 0.5, 0.5)),
+        "white": -np.abs(rng.normal(0, 8, 3)),
+        "gamma": rng.normal(0, 0.04),
     }
 
 
 def _along(centre: Centre, direction: dict[str, Any], far: float) -> Centre:
-    """The centre's colours ``far`` steps along a direction."""
-    stain = (centre.stain + far * direction["stain"]).clip(0.02, None)
+    """The centre's colours ``far`` steps along a direction; nuclei stay short of black."""
+    stain = (centre.stain + far * direction["stain"]).clip(0.03, None)
+    gain = centre.dye_gain * np.exp(far * direction["dye_gain"])
+    gain[0] = np.clip(gain[0], 0.65, 1.1)
     return replace(
         centre,
         stain=(stain / np.linalg.norm(stain, axis=0)).astype(np.float32),
-        dye_gain=(centre.dye_gain * np.exp(far * direction["dye_gain"])).astype(np.float32),
-        white=(centre.white + far * direction["white"]).clip(170, 253).astype(np.float32),
-        gamma=float(np.clip(centre.gamma + far * direction["gamma"], 0.6, 1.6)),
+        dye_gain=gain.clip(0.3, 2.4).astype(np.float32),
+        white=(centre.white + far * direction["white"]).clip(205, 253).astype(np.float32),
+        gamma=float(np.clip(centre.gamma + far * direction["gamma"], 0.8, 1.25)),
     )

@@ -90,6 +90,6 @@ def checked(config: CohortConfig) -> CohortConfig:
     """
     if config.seed < 0:
         raise ConfigError(
-            f"seed is {config.seed}; allowed are whole numbers from 0. Choose another and run again."
+            f"seed is {config.seed}; allowed are whole numbers from 0. Choose one and run again."
         )
     return config

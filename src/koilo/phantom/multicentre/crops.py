@@ -1,4 +1,4 @@
-"""Crops of a slide's best cells: each with its group, neighbours and debris, in a centre's colours."""
+"""Crops of a slide's best cells: each with group, neighbours and debris, in a centre's colours."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _NEIGHBOUR_UM = 14.0
 """No other cell's middle lies nearer to the target's."""
 _REACH_UM = 44.0
 _DEBRIS = ("debris", "red_cell", "mucus", "bacteria", "yeast")
-_DEBRIS_WEIGHTS = (0.66, 0.16, 0.05, 0.1, 0.03)
+_DEBRIS_STEPS = (0.66, 0.82, 0.87, 0.97)
+"""Where one kind of `_DEBRIS` ends and the next begins on the scale from 0 to 1."""
 _JITTER_UM = 1.2
 _STAIN_SIGMA = (0.05, 0.09, 0.09, 0.12)
 _FILM = 1 << 19
@@ -43,7 +44,10 @@ class CropPainter:
     def __init__(self, bank: CellBank, size: CropSize) -> None:
         self.bank, self.size = bank, size
         self._rows_of = bank.rows_of
-        self._normal = normal_rates()
+        rates = normal_rates()
+        shares = np.array([rates[k] / max(len(rows), 1) for k, rows in enumerate(self._rows_of)])
+        weights = np.round(shares[bank.kind] / shares[shares > 0].min()).astype(int)
+        self._normal_rows = np.repeat(np.arange(len(bank.kind)), weights)
 
     def canvas(
         self, rng: np.random.Generator, centre: Centre, cells: SlideCells, entry: int
@@ -55,27 +59,27 @@ class CropPainter:
         x, y = target.outline_um(middle[None].astype(np.float32))[0]
         x, y = np.array([x, y]) + rng.normal(0, _JITTER_UM, 2)
         m, side_um = margin_px(centre, self.size.mpp), self.size.px * self.size.mpp
-        corner = (float(x) - side_um / 2 - m * self.size.mpp, float(y) - side_um / 2 - m * self.size.mpp)
+        corner = (
+            float(x) - side_um / 2 - m * self.size.mpp,
+            float(y) - side_um / 2 - m * self.size.mpp,
+        )
         window = Window(*corner, self.size.mpp, self.size.px + 2 * m, self.size.px + 2 * m)
         film = (int(rng.integers(_FILM)), int(rng.integers(_FILM)))
         return paint(placements, window), window, film
 
-    def laid_over(
-        self, rng: np.random.Generator, kind: int, target: Placement
-    ) -> list[Placement]:
+    def laid_over(self, rng: np.random.Generator, kind: int, target: Placement) -> list[Placement]:
         """What covers a cell's nucleus, where its kind says so."""
         over = COHORT_KINDS[NAMES[kind]].laid_over
         if over == "cell":
-            row = int(rng.choice(self._rows_of[NAMES.index("intermediate")]))
-            dx, dy = rng.normal(0, 3.0, 2)
-            return [self._placed(rng, self.bank.sprites[row], target.x_um + dx, target.y_um + dy)]
-        if over == "neutrophils":
-            return [
-                self._placed(rng, self._bystander(rng, "neutrophil"),
-                             target.x_um + rng.normal(0, 3.5), target.y_um + rng.normal(0, 3.5))
-                for _ in range(int(rng.integers(1, 4)))
-            ]  # fmt: skip
-        return []
+            rows, n, spread = self._rows_of[NAMES.index("intermediate")], 1, 3.0
+            sprites = [self.bank.sprites[int(rng.choice(rows))]]
+        elif over == "neutrophils":
+            n, spread = int(rng.integers(1, 4)), 3.5
+            sprites = [self._bystander(rng, "neutrophil") for _ in range(n)]
+        else:
+            return []
+        at = np.array([target.x_um, target.y_um])
+        return self._placed(rng, sprites, at + rng.normal(0, spread, (n, 2)))
 
     def _target(self, rng: np.random.Generator, cells: SlideCells, entry: int) -> Placement:
         gains = np.exp(rng.normal(0, (0.0, 0.12, 0.12, 0.15)))
@@ -109,45 +113,40 @@ class CropPainter:
             if seat is own or dx * dx + dy * dy > _REACH_UM**2:
                 continue
             row = int(rng.choice(self._rows_of[kind]))
-            fellow = replace(turned, sprite=self.bank.sprites[row], x_um=dx, y_um=dy, angle=seat.angle)
+            fellow = replace(
+                turned, sprite=self.bank.sprites[row], x_um=dx, y_um=dy, angle=seat.angle
+            )
             fellows.append(fellow)
         return [*fellows, turned, *over]
 
     def _background(self, rng: np.random.Generator, centre: Centre) -> list[Placement]:
         """Normal cells and bystanders around, at the centre's density."""
-        area_mm2 = (2 * _REACH_UM / 1000) ** 2
-        density = centre.cells_per_mm2 * rng.lognormal(np.log(0.8), 0.4)
-        kinds = rng.choice(len(NAMES), rng.poisson(density * area_mm2), p=self._normal)
-        sprites = [self.bank.sprites[int(rng.choice(self._rows_of[kind]))] for kind in kinds]
-        neutrophils = rng.poisson(density * area_mm2 * min(centre.neutrophils_per_cell, 2.5))
-        sprites += [self._bystander(rng, "neutrophil") for _ in range(neutrophils)]
-        debris = rng.choice(_DEBRIS, rng.poisson(density * area_mm2 * centre.debris_per_cell),
-                            p=_DEBRIS_WEIGHTS)  # fmt: skip
-        sprites += [self._bystander(rng, str(name)) for name in debris]
+        mean = centre.cells_per_mm2 * rng.lognormal(np.log(0.8), 0.4) * (2 * _REACH_UM / 1000) ** 2
+        n_cells, n_neutrophils, n_debris = rng.poisson(
+            [mean, mean * min(centre.neutrophils_per_cell, 2.5), mean * centre.debris_per_cell]
+        )
+        sprites = [self.bank.sprites[row] for row in rng.choice(self._normal_rows, n_cells)]
+        sprites += [self._bystander(rng, "neutrophil") for _ in range(n_neutrophils)]
+        kinds = np.searchsorted(_DEBRIS_STEPS, rng.random(n_debris))
+        sprites += [self._bystander(rng, _DEBRIS[kind]) for kind in kinds]
         spots = rng.uniform(-_REACH_UM, _REACH_UM, (len(sprites), 2))
-        clear = np.hypot(*spots.T) > _NEIGHBOUR_UM
-        return [
-            self._placed(rng, sprite, float(x), float(y))
-            for sprite, (x, y), far in zip(sprites, spots, clear, strict=True)
-            if far
-        ]
+        clear = np.flatnonzero(np.hypot(*spots.T) > _NEIGHBOUR_UM)
+        return self._placed(rng, [sprites[i] for i in clear], spots[clear])
 
     def _bystander(self, rng: np.random.Generator, name: str) -> Sprite:
         choices = self.bank.bystanders[name]
         return choices[int(rng.integers(len(choices)))]
 
     def _placed(
-        self, rng: np.random.Generator, sprite: Sprite, x_um: float, y_um: float
-    ) -> Placement:
-        gains = np.exp(rng.normal(0, (0.07, 0.14, 0.14, 0.16)))
-        return Placement(
-            sprite=sprite,
-            x_um=x_um,
-            y_um=y_um,
-            angle=float(rng.uniform(0, 2 * np.pi)),
-            scale=float(np.exp(rng.normal(0, 0.05))),
-            gains=gains.astype(np.float32),
-        )
+        self, rng: np.random.Generator, sprites: Sequence[Sprite], spots_um: NDArray[np.float64]
+    ) -> list[Placement]:
+        """Sprites at places (n, 2), each turned, sized and stained on its own."""
+        n = len(sprites)
+        angles = rng.uniform(0, 2 * np.pi, n).tolist()
+        scales = np.exp(rng.normal(0, 0.05, n)).tolist()
+        gains = np.exp(rng.normal(0, (0.07, 0.14, 0.14, 0.16), (n, 4))).astype(np.float32)
+        places = spots_um.tolist()
+        return [Placement(sprites[i], *places[i], angles[i], scales[i], gains[i]) for i in range(n)]
 
 
 def stained(rng: np.random.Generator, centre: Centre) -> NDArray[np.float32]:

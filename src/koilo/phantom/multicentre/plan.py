@@ -108,7 +108,9 @@ def _draw_lesions(rng: np.random.Generator, lesion_class: str) -> int:
         return 0
     median, sigma = LESION_COUNTS["HSIL" if lesion_class == "SCC" else lesion_class]
     drawn = round(rng.lognormal(np.log(median), sigma))
-    return int(np.clip(drawn, _LEAST_LESIONS.get(lesion_class, 3), _MOST_LESIONS.get(lesion_class, 300)))
+    return int(
+        np.clip(drawn, _LEAST_LESIONS.get(lesion_class, 3), _MOST_LESIONS.get(lesion_class, 300))
+    )
 
 
 def _with_swaps(config: CohortConfig, slides: list[PlannedSlide]) -> tuple[PlannedSlide, ...]:

@@ -31,7 +31,7 @@ FOLD_OF_KIND = np.array([fold_of(kind.kind.label) for kind in COHORT_KINDS.value
 
 @dataclass(frozen=True)
 class RankedSlide:
-    """The ``n_visible`` best cells of a slide, then its invisible lesions (a missed one scores NaN).
+    """The ``n_visible`` best cells of a slide, then its invisible lesions (NaN: a missed one).
 
     ``rank`` counts among all found cells from 0; -1 where the detector missed the cell. ``kind``
     indexes `NAMES`.
@@ -86,6 +86,5 @@ def _ranked(
     seen = order[: config.top_k]
     lesions = np.arange(plan.n_lesions)  # they come first
     kept = np.concatenate([seen, lesions[~np.isin(lesions, seen)]])
-    few = SlideCells(*(values[kept] for values in
-                       (cells.row, cells.scale, cells.gain, cells.defocus_um, cells.score)))  # fmt: skip
+    few = cells.some(kept)
     return RankedSlide(plan, few, len(seen), rank[kept], bank.kind[few.row])

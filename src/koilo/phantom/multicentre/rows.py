@@ -42,9 +42,7 @@ def lay_rows(slides: Sequence[RankedSlide], labels: CellLabels) -> CropRows:
     return CropRows(bag, twin, single, n_visible, total + len(single))
 
 
-def stored_cells(
-    slides: Sequence[RankedSlide], rows: CropRows, labels: CellLabels
-) -> StoredCells:
+def stored_cells(slides: Sequence[RankedSlide], rows: CropRows, labels: CellLabels) -> StoredCells:
     """The table of all crops; a twin's cells carry no given label, as its slide's carry none."""
     names, ranks, scores, given, truth = [], [], [], [], []
     for number, suffix in [(n, "") for n in rows.bag] + [(n, TWIN_SUFFIX) for n in rows.twin]:

@@ -1,4 +1,4 @@
-"""What the detector would score each cell: a linear model of its attributes, fitted to the real one.
+"""What the detector would score each cell: a linear model, fitted to the real detector.
 
 ``runs/cohort_detector.py`` fits it on fully drawn slides and writes ``detector.json`` beside this
 file. A score's logit is the kind's own level, plus weights times the cell's attributes, plus the

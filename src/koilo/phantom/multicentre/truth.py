@@ -1,4 +1,4 @@
-"""What is true of the cohort, as files: every slide, every drawn or hidden lesion cell, the centres."""
+"""What is true of the cohort, as files: slides, drawn cells and hidden lesion cells, centres."""
 
 from __future__ import annotations
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
-from json import loads
+from json import dumps, loads
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from koilo.phantom.multicentre.centres import (
     in_colours_of,
     move_unseen,
 )
-from koilo.phantom.multicentre.config import CohortConfig, checked
+from koilo.phantom.multicentre.config import TRAINING_CENTRES, CohortConfig, checked
 from koilo.phantom.multicentre.crops import CropPainter, CropSize, crops_of_slide
 from koilo.phantom.multicentre.labels import draw_labels
 from koilo.phantom.multicentre.plan import plan_slides
@@ -51,7 +51,7 @@ from koilo.progress import log, progress
 _DRAWING = "drawing"
 """Folder of an unfinished cohort's banks and marks; gone when the cohort is whole."""
 _CHUNK = 12
-_REFERENCE_SLIDES, _REFERENCE_CELLS = 12, 8
+_REFERENCE_SLIDES, _REFERENCE_CELLS = 10, 10
 
 
 def write_cohort(out: Path, config: CohortConfig, *, workers: int = 2) -> CropStore:
@@ -98,7 +98,7 @@ def _draw(out: Path, config: CohortConfig, workers: int) -> CropStore:
     model = fitted_model()
     with _processes(workers) as each:
         banks = _banks(out / _DRAWING, config, each)
-        centres = cohort_centres(config, banks["train"], model)
+        centres = cohort_centres(config, banks, model)
         log.info("Ranking the cells of %d slides", sum(s.slides for s in config.splits.values()))
         slides = rank_slides(config, plan_slides(config), banks, centres, model)
         labels = draw_labels(config, slides)
@@ -120,33 +120,39 @@ def _draw(out: Path, config: CohortConfig, workers: int) -> CropStore:
 
 
 def cohort_centres(
-    config: CohortConfig, bank: CellBank, model: DetectorModel
+    config: CohortConfig, banks: Mapping[str, CellBank], model: DetectorModel
 ) -> tuple[CohortCentre, ...]:
     """The centres with their mimics' rates, the unseen ones at their distances."""
     centres = [
-        with_mimic_rates(config.seed, number, centre, bank, model, config.top_k)
+        with_mimic_rates(config.seed, number, centre, banks["train"], model, config.top_k)
         for number, centre in enumerate(draw_centres(config, model))
     ]
     canvases = [
-        _reference(config, number, centre, bank, model) for number, centre in enumerate(centres)
+        _reference(config, number, centre, banks[_bank_name(number)], model)
+        for number, centre in enumerate(centres)
     ]
     return move_unseen(config, centres, canvases)
 
 
+def _bank_name(centre: int) -> str:
+    return BANK_OF["train" if centre < TRAINING_CENTRES else "unseen"]
+
+
 def _reference(
     config: CohortConfig, number: int, centre: CohortCentre, bank: CellBank, model: DetectorModel
-) -> list[Canvas]:
-    """Painted crops of a few negative slides, on which a centre's mean colour is measured."""
+) -> Canvas:
+    """Painted crops of negative slides side by side, on which a centre's colour is measured."""
     rng = np.random.default_rng(np.random.SeedSequence([config.seed, 0xEE, number]))
     painter = CropPainter(bank, CropSize(config.crop_px, config.mpp))
-    canvases = []
+    rows = []
     for _ in range(_REFERENCE_SLIDES):
         cells = draw_cells_of_slide(
             rng, bank, centre, model, n_cells=6_000, lesion_class="", n_lesions=0
         )
-        for entry in rng.choice(cells.best(config.top_k), _REFERENCE_CELLS, replace=False):
-            canvases.append(painter.canvas(rng, centre.centre, cells, int(entry))[0])
-    return canvases
+        entries = rng.choice(cells.best(config.top_k), _REFERENCE_CELLS, replace=False)
+        painted = [painter.canvas(rng, centre.centre, cells, int(entry))[0] for entry in entries]
+        rows.append(np.concatenate(painted, axis=1))
+    return np.concatenate(rows, axis=0)
 
 
 def _banks(folder: Path, config: CohortConfig, each: Each) -> dict[str, CellBank]:
@@ -200,10 +206,12 @@ def _looks(slide: RankedSlide, centres: Sequence[CohortCentre]) -> list[Centre]:
 
 
 def draw_chunk(job: dict[str, Any]) -> int:
-    """Draw the crops of a chunk of slides into the store, unless that is done; gives their number."""
+    """Draw a chunk of slides into the store, unless that is done; gives the number of crops."""
     out, config = job["out"], job["config"]
     mark = out / _DRAWING / "done" / job["slides"][0].plan.slide_id
-    n_crops = sum(len(own) * len(looks) for (own, _), looks in zip(job["rows"], job["looks"], strict=True))
+    n_crops = sum(
+        len(own) * len(looks) for (own, _), looks in zip(job["rows"], job["looks"], strict=True)
+    )
     if mark.exists():
         return n_crops
     painter = _painter(out / _DRAWING / f"bank-{job['bank']}.pickle", config.crop_px, config.mpp)
@@ -256,6 +264,4 @@ def _processes(workers: int) -> Iterator[Each]:
 
 
 def _json(config: CohortConfig) -> str:
-    from json import dumps
-
     return dumps(asdict(config))
