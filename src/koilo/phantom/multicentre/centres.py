@@ -18,7 +18,6 @@ from koilo.phantom.multicentre.config import (
     CohortConfig,
 )
 from koilo.phantom.multicentre.kinds import NAMES
-from koilo.phantom.multicentre.scores import DetectorModel
 
 _COLOURS = ("stain", "dye_gain", "white", "gamma", "flare")
 """What a colour twin takes from another centre; blur, pixel size and density stay."""
@@ -46,8 +45,11 @@ class CohortCentre:
     nearest: int = -1
 
 
-def draw_centres(config: CohortConfig, model: DetectorModel) -> tuple[CohortCentre, ...]:
-    """Training centres T1 …, then unseen ones U1 …, these still in a training centre's colours."""
+def draw_centres(config: CohortConfig, *, centre_spread: float) -> tuple[CohortCentre, ...]:
+    """Training centres T1 …, then unseen ones U1 …, these not yet out of the range of colour.
+
+    ``centre_spread`` is the standard deviation of the centres' shifts of the detector's logit.
+    """
     n_unseen = len(UNSEEN_DISTANCES)
     rng = np.random.default_rng(np.random.SeedSequence([config.seed, 0xCE]))
     low, high = config.other_mimics
@@ -62,7 +64,7 @@ def draw_centres(config: CohortConfig, model: DetectorModel) -> tuple[CohortCent
             name=name,
             centre=_settled(rng, draw_centre(config.seed, index), name),
             mimic_share=float(share),
-            score_shift=float(rng.normal(0, model.centre_spread)),
+            score_shift=float(rng.normal(0, centre_spread)),
             rates=np.zeros(len(NAMES)),
         )
         for index, (name, share) in enumerate(zip(names, shares, strict=True))

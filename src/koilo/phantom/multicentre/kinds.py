@@ -9,6 +9,7 @@ Colours are the same for all kinds of one build: attributes are shape and textur
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,9 @@ _BOTH = (0.0, 0.0, 0.0, 1.0)
 
 _MATURE_TINTS = {"cyan": 0.55, "pink": 0.25, "mixed": 0.12, "orange": 0.08}
 _DENSE_TINTS = {"cyan": 0.7, "mixed": 0.18, "pink": 0.12}
+Look = dict[str, Any]
+"""Fields of a `Kind` and what they change to."""
+
 _DARK = Spread(1.05, 0.16, 0.6, 1.8)
 _LARGE = Spread(108, 0.22, 72, 210)
 _HALO = Spread(2.1, 0.18, 1.5, 3.0)
@@ -67,14 +71,14 @@ def textured(kind: CohortKind, rng: np.random.Generator) -> tuple[Kind, str]:
     )
 
 
-def _like(base: str, name: str = "", **changes: object) -> Kind:
+def _like(base: str, name: str = "", **changes: Any) -> Kind:
     kind = replace(KINDS[base], smudge=0.0, groove=0.0, nucleoli=0.0, vesicular=0.0)
-    return replace(kind, name=name or base, **changes)  # type: ignore[arg-type]
+    return replace(kind, name=name or base, **changes)
 
 
 def _normal() -> list[CohortKind]:
-    halo = {"halo": 0.3, "halo_ratio": _HALO, "tints": _MATURE_TINTS}
-    dark = {"darkness": Spread(0.8, 0.25, 0.4, 1.5)}
+    halo: Look = {"halo": 0.3, "halo_ratio": _HALO, "tints": _MATURE_TINTS}
+    dark: Look = {"darkness": Spread(0.8, 0.25, 0.4, 1.5)}
     return [
         CohortKind(_like("superficial", nucleus_um2=Spread(24, 0.3, 10, 50), **halo, **dark),
                    "normal", 26, _ANY),
@@ -91,12 +95,12 @@ def _normal() -> list[CohortKind]:
 
 
 def _mimics() -> list[CohortKind]:
-    mature = {"tints": _MATURE_TINTS, "darkness": _DARK, "folds": 1.0}
+    mature: Look = {"tints": _MATURE_TINTS, "darkness": _DARK, "folds": 1.0}
     large = mature | {"nucleus_um2": _LARGE, "cell_um": Spread(44, 0.16, 28, 62)}
-    small = {"tints": _DENSE_TINTS, "darkness": Spread(1.2, 0.16, 0.7, 2.0)}
+    small: Look = {"tints": _DENSE_TINTS, "darkness": Spread(1.2, 0.16, 0.7, 2.0)}
     high_nc = small | {"nucleus_um2": Spread(84, 0.22, 58, 180)}
-    halo = {"halo": 1.0, "halo_ratio": _HALO}
-    multi = {"nuclei": (0.0, 0.2, 0.5, 0.3)}
+    halo: Look = {"halo": 1.0, "halo_ratio": _HALO}
+    multi: Look = {"nuclei": (0.0, 0.2, 0.5, 0.3)}
     normal = {"nucleus_um2": Spread(52, 0.2, 34, 80)} | mature
     return [
         CohortKind(_like("enlarged_bland", halo=0.3, halo_ratio=_HALO, **large), "mimic", 14,
@@ -134,9 +138,9 @@ def _mimics() -> list[CohortKind]:
 
 
 def _lesions() -> list[CohortKind]:
-    mature = {"tints": _MATURE_TINTS, "darkness": _DARK, "nucleus_um2": _LARGE,
+    mature: Look = {"tints": _MATURE_TINTS, "darkness": _DARK, "nucleus_um2": _LARGE,
               "cell_um": Spread(44, 0.16, 28, 62)}  # fmt: skip
-    small = {"tints": _DENSE_TINTS, "darkness": Spread(1.2, 0.16, 0.7, 2.0)}
+    small: Look = {"tints": _DENSE_TINTS, "darkness": Spread(1.2, 0.16, 0.7, 2.0)}
     grade3 = small | {"nucleus_um2": Spread(96, 0.24, 66, 220)}
     return [
         CohortKind(_like("ascus", halo=0.0, **mature), "lesion", 1, _BOTH),
