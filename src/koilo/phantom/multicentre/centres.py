@@ -31,7 +31,8 @@ Canvas = NDArray[np.float32]  # (H, W, 4) dye amounts
 class CohortCentre:
     """A centre as the cohort needs it: look, mimics, and how the detector's scores shift there.
 
-    ``rates`` (K,) are the probabilities of the kinds `NAMES` among its NILM cells.
+    ``mimics`` (K,) is how many cells of each kind in `NAMES` a slide has on average, 0 but for
+    mimics; it depends neither on the slide's class nor on its number of cells.
     ``distance`` is that of its mean colour from the nearest training centre's, which is
     ``nearest``; 0 for training centres.
     """
@@ -40,7 +41,7 @@ class CohortCentre:
     centre: Centre
     mimic_share: float
     score_shift: float
-    rates: NDArray[np.float64]
+    mimics: NDArray[np.float64]
     distance: float = 0.0
     nearest: int = -1
 
@@ -65,7 +66,7 @@ def draw_centres(config: CohortConfig, *, centre_spread: float) -> tuple[CohortC
             centre=_settled(rng, draw_centre(config.seed, index), name),
             mimic_share=float(share),
             score_shift=float(rng.normal(0, centre_spread)),
-            rates=np.zeros(len(NAMES)),
+            mimics=np.zeros(len(NAMES)),
         )
         for index, (name, share) in enumerate(zip(names, shares, strict=True))
     )

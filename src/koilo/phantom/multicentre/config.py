@@ -45,6 +45,8 @@ class CohortConfig:
     mpp: float = 0.75
     bank_cells: int = 4000
     """cells drawn for each of training, validation and tests, from which slides are dealt theirs"""
+    sharpness: float = 5.0
+    """by what the fitted noise of the detector's logit is divided (see docs/cohort.md)"""
     calibration_slides: int = 16
     """slides drawn, as attributes, in each round of finding a centre's rates of mimics"""
     reference_crops: int = 100

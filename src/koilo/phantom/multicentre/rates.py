@@ -8,15 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koilo.phantom.multicentre.bank import CellBank
-from koilo.phantom.multicentre.cells import draw_cells_of_slide, normal_rates
+from koilo.phantom.multicentre.cells import draw_cells_of_slide
 from koilo.phantom.multicentre.centres import CohortCentre
 from koilo.phantom.multicentre.config import CohortConfig
 from koilo.phantom.multicentre.kinds import COHORT_KINDS, MIMICS, NAMES
 from koilo.phantom.multicentre.scores import DetectorModel
 
-_ROUNDS = 9
+_ROUNDS = 7
+_MOST = 30.0
+"""Cells of one mimic a slide: kinds that the detector ranks low stay rare among the best."""
 _TYPICAL_CELLS = (4_500, 8_000, 14_000)
-_FIRST_RATE = 0.004
+_SLACK = 2e-3
+"""Share under which a kind's count is too small to correct its rate by."""
 
 
 def with_mimic_rates(
@@ -27,16 +30,15 @@ def with_mimic_rates(
     Found by drawing negative slides again and again and moving each mimic's rate towards what is
     wanted of it.
     """
-    wanted = np.array([k.weight if k.name in MIMICS else 0.0 for k in COHORT_KINDS.values()])
-    wanted = wanted / wanted.sum() * centre.mimic_share
-    mimic = wanted > 0
-    rates = normal_rates() + _FIRST_RATE * wanted / centre.mimic_share
+    weights = np.array([k.weight if k.name in MIMICS else 0.0 for k in COHORT_KINDS.values()])
+    wanted = weights / weights.sum() * centre.mimic_share
+    mimics = config.top_k * wanted
     for turn in range(_ROUNDS):
         rng = np.random.default_rng(np.random.SeedSequence([config.seed, 0xA7, number, turn]))
-        found = _shares(rng, config, replace(centre, rates=rates), bank, model)
-        step = ((wanted + 2e-4) / (found + 2e-4))[mimic].clip(0.3, 4.0)
-        rates[mimic] *= step ** (1.0 if turn < _ROUNDS - 3 else 0.5)
-    return replace(centre, rates=rates / rates.sum())
+        found = _shares(rng, config, replace(centre, mimics=mimics), bank, model)
+        step = ((wanted + _SLACK) / (found + _SLACK)).clip(0.4, 2.5)
+        mimics = (mimics * step ** (1.0 if turn < _ROUNDS - 3 else 0.5)).clip(0, _MOST)
+    return replace(centre, mimics=mimics)
 
 
 def _shares(

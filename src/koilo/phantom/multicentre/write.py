@@ -44,7 +44,7 @@ from koilo.phantom.multicentre.plan import plan_slides
 from koilo.phantom.multicentre.ranked import BANK_OF, RankedSlide, rank_slides
 from koilo.phantom.multicentre.rates import with_mimic_rates
 from koilo.phantom.multicentre.rows import TWIN_SUFFIX, CropRows, lay_rows, stored_cells
-from koilo.phantom.multicentre.scores import DetectorModel, fitted_model
+from koilo.phantom.multicentre.scores import DetectorModel, fitted_model, sharpened
 from koilo.phantom.multicentre.truth import write_truth
 from koilo.progress import log, progress
 
@@ -95,7 +95,7 @@ def _claim(out: Path, config: CohortConfig) -> None:
 
 
 def _draw(out: Path, config: CohortConfig, workers: int) -> CropStore:
-    model = fitted_model()
+    model = sharpened(fitted_model(), config.sharpness)
     with _processes(workers) as each:
         banks = _banks(out / _DRAWING, config, each)
         centres = cohort_centres(config, banks, model)
