@@ -1,9 +1,9 @@
 """Kinds of the cohort's cells: a lesion has size, chromatin and contour together, others never all.
 
 Built from the phantom's kinds with three changes. Texture is coarse enough to be seen at 0.75 µm
-a pixel; each cell is dealt one of four textures, so that chromatin and contour are independent of
-size among normal cells; and what a mimic shares with a lesion is as large as a lesion's own.
-Colours are the same for all kinds of one build: attributes are shape and texture.
+a pixel; each cell is dealt one of four textures, so that among small nuclei coarse chromatin and
+an irregular contour are nothing special; and what a mimic shares with a lesion is as large as a
+lesion's own. Kinds of one build share darkness and tints: attributes are shape and texture.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ _LARGE = Spread(122, 0.18, 88, 220)
 _LARGE_SMALL_CELL = Spread(108, 0.18, 80, 200)
 _LARGER = Spread(130, 0.2, 88, 240)
 _LARGER_SMALL_CELL = Spread(114, 0.2, 80, 220)
-_HALO = Spread(2.1, 0.18, 1.5, 3.0)
+_HALO = Spread(1.85, 0.15, 1.4, 2.6)
+_LARGER_HALO = Spread(2.4, 0.2, 1.5, 3.4)
 _MATURE_CELL = Spread(44, 0.16, 28, 62)
 _SMALL_CELL = Spread(20, 0.18, 14, 34)
 
@@ -86,7 +87,7 @@ def _like(base: str, name: str = "", **changes: Any) -> Kind:
 def _normal() -> list[CohortKind]:
     halo: Look = {
         "halo": 0.85,
-        "halo_ratio": _HALO,
+        "halo_ratio": _LARGER_HALO,
         "tints": _MATURE_TINTS,
         "nucleus_aspect": Spread(1.3, 0.14, 1, 2.2),
     }
@@ -120,7 +121,7 @@ def _normal() -> list[CohortKind]:
 
 def _mimics() -> list[CohortKind]:
     mature: Look = {"tints": _MATURE_TINTS, "darkness": _DARK, "cell_um": _MATURE_CELL,
-                    "nucleus_um2": _LARGER, "halo": 0.85, "halo_ratio": _HALO}  # fmt: skip
+                    "nucleus_um2": _LARGER, "halo": 0.85, "halo_ratio": _LARGER_HALO}  # fmt: skip
     halo: Look = mature | {"halo": 1.0}
     small: Look = {"tints": _DENSE_TINTS, "darkness": _DARKER}
     high_nc: Look = small | {"nucleus_um2": _LARGER_SMALL_CELL, "cell_um": _SMALL_CELL}
@@ -188,7 +189,15 @@ def _lesions() -> list[CohortKind]:
     lower: Look = {"cell_um": Spread(23, 0.16, 16, 36)}
     return [
         CohortKind(_like("ascus", **mature | {"halo": 0.35}), "lesion", 1, _BOTH),
-        CohortKind(_like("koilocyte", **mature | {"nuclei": (0.75, 0.25)}), "lesion", 1, _BOTH),
+        CohortKind(
+            _like(
+                "koilocyte",
+                **mature | {"nuclei": (0.75, 0.25), "nucleus_um2": Spread(114, 0.17, 86, 200)},
+            ),
+            "lesion",
+            1,
+            _BOTH,
+        ),
         CohortKind(_like("asch", **small | lower), "lesion", 1, _BOTH),
         CohortKind(_like("hsil", **small), "lesion", 1, _BOTH),
         CohortKind(_like("scc_keratinising", **keratin), "lesion", 0.45, _BOTH),
