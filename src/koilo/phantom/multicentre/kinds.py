@@ -186,20 +186,28 @@ def _lesions() -> list[CohortKind]:
     glandular: Look = {"darkness": _DARK, "nucleus_um2": _LARGE_SMALL_CELL}
     keratin: Look = {"tints": {"orange": 0.7, "pink": 0.3}, "darkness": _DARKER,
                      "nucleus_um2": _LARGE_SMALL_CELL}  # fmt: skip
+    plain: Look = {"cytoplasm": Spread(0.22, 0.3, 0.08, 0.8), "extra": {}}
     lower: Look = {"cell_um": Spread(23, 0.16, 16, 36)}
     return [
         CohortKind(_like("ascus", **mature | {"halo": 0.35}), "lesion", 1, _BOTH),
         CohortKind(
             _like(
                 "koilocyte",
-                **mature | {"nuclei": (0.75, 0.25), "nucleus_um2": Spread(114, 0.17, 86, 200)},
+                **mature
+                | {"nuclei": (0.75, 0.25), "nucleus_um2": Spread(114, 0.17, 86, 200)}
+                | plain,
             ),
             "lesion",
             1,
             _BOTH,
         ),
         CohortKind(_like("asch", **small | lower), "lesion", 1, _BOTH),
-        CohortKind(_like("hsil", **small), "lesion", 1, _BOTH),
+        CohortKind(
+            _like("hsil", group="small", cytoplasm=Spread(0.3, 0.3, 0.08, 0.8), **small),
+            "lesion",
+            1,
+            _BOTH,
+        ),
         CohortKind(_like("scc_keratinising", **keratin), "lesion", 0.45, _BOTH),
         CohortKind(
             _like("scc_nonkeratinising", **small | {"nucleoli": 0.5}), "lesion", 0.55, _BOTH

@@ -38,7 +38,7 @@ from koilo.phantom.multicentre.centres import (
     move_unseen,
 )
 from koilo.phantom.multicentre.config import TRAINING_CENTRES, CohortConfig, checked
-from koilo.phantom.multicentre.crops import CropPainter, CropSize, crops_of_slide
+from koilo.phantom.multicentre.crops import CropPainter, CropSize, crops_of_slide, stained
 from koilo.phantom.multicentre.labels import draw_labels
 from koilo.phantom.multicentre.plan import plan_slides
 from koilo.phantom.multicentre.ranked import BANK_OF, RankedSlide, rank_slides
@@ -151,7 +151,7 @@ def _reference(
         )
         entries = rng.choice(cells.best(config.top_k), _CELLS_A_REFERENCE_SLIDE)
         painted = [painter.canvas(rng, centre.centre, cells, int(entry))[0] for entry in entries]
-        rows.append(np.concatenate(painted, axis=1))
+        rows.append(np.concatenate(painted, axis=1) * stained(rng))
     return np.concatenate(rows, axis=0)
 
 
