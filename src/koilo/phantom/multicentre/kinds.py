@@ -16,8 +16,8 @@ import numpy as np
 from koilo.phantom.kind import Kind, Spread
 from koilo.phantom.kinds import KINDS
 
-_FINE, _COARSE = Spread(0.12, 0.3, 0.03, 0.3), Spread(0.8, 0.14, 0.55, 1.0)
-_SMOOTH, _IRREGULAR = Spread(0.014, 0.35, 0.004, 0.035), Spread(0.1, 0.2, 0.065, 0.2)
+_FINE, _COARSE = Spread(0.1, 0.3, 0.03, 0.22), Spread(0.9, 0.1, 0.7, 1.0)
+_SMOOTH, _IRREGULAR = Spread(0.011, 0.3, 0.004, 0.025), Spread(0.13, 0.18, 0.09, 0.24)
 TEXTURES = ("fine smooth", "coarse smooth", "fine irregular", "coarse irregular")
 _ANY = (0.01, 0.44, 0.02, 0.53)
 _NEVER_BOTH = (0.06, 0.5, 0.44, 0.0)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cache
+from functools import lru_cache
 from json import dumps, loads
 from multiprocessing import get_context
 from pathlib import Path
@@ -162,7 +162,7 @@ def _banks(folder: Path, config: CohortConfig, each: Each) -> dict[str, CellBank
         path = folder / f"bank-{name}.pickle"
         if not path.exists():
             log.info("Drawing the bank of cells for %s", name)
-            jobs = bank_jobs((config.seed, number), config.bank_cells)
+            jobs = bank_jobs((config.seed, number), config.bank_cells[name])
             write_bank(path, bank_of(each(draw_job, jobs, 32)))
         banks[name] = read_bank(path)
     return banks
@@ -228,7 +228,7 @@ def draw_chunk(job: dict[str, Any]) -> int:
     return n_crops
 
 
-@cache
+@lru_cache(maxsize=1)
 def _painter(bank: Path, px: int, mpp: float) -> CropPainter:
     cv2.setNumThreads(1)
     return CropPainter(read_bank(bank), CropSize(px, mpp))
