@@ -51,7 +51,7 @@ class CohortConfig:
     """by what the fitted noise of the detector's logit is divided (see docs/cohort.md)"""
     calibration_slides: int = 16
     """slides drawn, as attributes, in each round of finding a centre's rates of mimics"""
-    reference_crops: int = 100
+    reference_crops: int = 400
     """crops on which a centre's mean colour is measured while the unseen ones are moved away"""
     labelled: dict[str, int] = field(
         default_factory=lambda: {
@@ -86,6 +86,7 @@ def scaled(config: CohortConfig, divisor: int) -> CohortConfig:
             for name, size in config.splits.items()
         },
         bank_cells={n: max(400, round(k / divisor)) for n, k in config.bank_cells.items()},
+        reference_crops=max(100, round(config.reference_crops / divisor)),
         labelled={name: max(4, round(n / divisor)) for name, n in config.labelled.items()},
     )
 
