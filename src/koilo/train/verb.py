@@ -30,4 +30,9 @@ RECIPES = {
         "koilo.train.on_manifest:SupervisedConfig",
         "Train a cell classifier on the labelled cells of a manifest.",
     ),
+    "swift": RecipeEntry(
+        "koilo.train.on_store:train_swift",
+        "koilo.train.on_store:SwiftConfig",
+        "Train cells and slides end to end on a crop store, and write a bundle.",
+    ),
 }

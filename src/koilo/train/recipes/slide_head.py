@@ -54,6 +54,8 @@ class SlideHeadConfig:
     """batches that count as one epoch (bags are drawn, not enumerated)"""
     balance: float = 0.5
     """bags are drawn by their class's count to the power of minus this: 1 = classes even"""
+    half_positive: bool = False
+    """half of the bags drawn are positive, whatever the classes' counts (as SWIFT draws slides)"""
     cut_share: float = 0.5
     """share of training bags cut to a random number of their best cells"""
     least_cells: int = 5
@@ -123,6 +125,8 @@ class SlideHeadRecipe:
         self.config, self.train, self.validation = config, list(train), list(validation)
         counts = np.bincount(labels, minlength=len(config.classes)).astype(np.float64)
         odds = counts[labels] ** -config.balance
+        if config.half_positive:
+            odds = np.where(labels > 0, 1 / max((labels > 0).sum(), 1), 1 / max(counts[0], 1))
         self._odds = odds / odds.sum()
         seed_all(config.loop.seed)
         # YAML knows no integers in a mapping of floats; widths are whole.
