@@ -10,6 +10,7 @@ from koilo.taxonomy.classes import (
     load_table,
     meaning,
     most_severe,
+    severity,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "load_table",
     "meaning",
     "most_severe",
+    "severity",
 ]
