@@ -54,6 +54,21 @@ VERBS: dict[str, Verb | str] = {
         "koilo.datasets.verb:DataConfig",
         "Convert a public data set to a manifest.",
     ),
+    "evaluate": Verb(
+        "koilo.evaluate.verb:evaluate",
+        "koilo.evaluate.verb:EvaluateConfig",
+        "Measure results or scores against the truth: tables, figures and a page.",
+    ),
+    "calibrate": Verb(
+        "koilo.evaluate.calibrate:calibrate",
+        "koilo.evaluate.calibrate:CalibrateConfig",
+        "Lock the threshold of a bundle anew on labelled slides of one's own.",
+    ),
+    "drift": Verb(
+        "koilo.evaluate.drift_report:drift",
+        "koilo.evaluate.drift_report:DriftConfig",
+        "Say whether two results folders differ, measure by measure; needs no labels.",
+    ),
     "models": Verb(
         "koilo.models:models",
         "koilo.models:ModelsConfig",

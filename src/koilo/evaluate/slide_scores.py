@@ -117,9 +117,7 @@ def add_truth(
     return (*joined, *missing)
 
 
-def label_set(
-    scores: Sequence[SlideScore], source: Path, split: str | None = None
-) -> LabelledSet:
+def label_set(scores: Sequence[SlideScore], source: Path, split: str | None = None) -> LabelledSet:
     """Part slides into those that can be judged and those that cannot.
 
     Args:
