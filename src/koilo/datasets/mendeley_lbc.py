@@ -1,7 +1,7 @@
 """Mendeley LBC (Hussain et al. 2019): 963 fields with one class each. Layout not verified.
 
 The layout is read as it is described: four folders named after the classes, in words. We never saw
-the set itself. It labels whole fields, no cells: the manifest has labels and ``cells.csv`` is empty.
+the set itself. It labels whole fields, no cells: the manifest has labels, ``cells.csv`` is empty.
 """
 
 from __future__ import annotations

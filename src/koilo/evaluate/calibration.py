@@ -59,7 +59,7 @@ def reliability(
         raise ValueError(f"bins is {bins}; one at least is needed.")
     weight = np.ones_like(values) if weights is None else np.asarray(weights, dtype=float)
     home = _homes(values, bins, scheme)  # (N,)
-    mass = np.bincount(home, weight, bins)
+    mass = np.bincount(home, weight, bins).astype(np.float64)
     kept = mass > 0
     p_mean = np.bincount(home, weight * values, bins)[kept] / mass[kept]
     observed = np.bincount(home, weight * outcome, bins)[kept] / mass[kept]
