@@ -59,6 +59,21 @@ VERBS: dict[str, Verb | str] = {
         "koilo.pipeline.bags:BagsConfig",
         "Cut the best cells of a manifest's slides into a crop store, to train end to end on.",
     ),
+    "evaluate": Verb(
+        "koilo.evaluate.verb:evaluate",
+        "koilo.evaluate.verb:EvaluateConfig",
+        "Measure results or scores against the truth: tables, figures and a page.",
+    ),
+    "calibrate": Verb(
+        "koilo.evaluate.calibrate:calibrate",
+        "koilo.evaluate.calibrate:CalibrateConfig",
+        "Lock the threshold of a bundle anew on labelled slides of one's own.",
+    ),
+    "drift": Verb(
+        "koilo.evaluate.drift_report:drift",
+        "koilo.evaluate.drift_report:DriftConfig",
+        "Say whether two results folders differ, measure by measure; needs no labels.",
+    ),
     "models": Verb(
         "koilo.models:models",
         "koilo.models:ModelsConfig",
