@@ -1,4 +1,4 @@
-"""Ordinal loss: for each step on the scale of classes, is the truth above it? [1]
+"""Ordinal loss: for each step on the scale of classes, is the truth above it? [1].
 
 [1] Cheng, Wang, Pollastri: A neural network approach to ordinal regression, IJCNN 2008, which
 codes class y as "above 0, …, above y - 1, not above y, …". Departure: the probability of being
