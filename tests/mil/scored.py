@@ -16,7 +16,7 @@ def toy_bag(
     features = rng.normal(size=(n_cells, D)).astype(np.float32)
     odds = np.tile([8.0, 0.5, 0.5], (n_cells, 1))
     if label:
-        features[:n_lesions, label] += 4
+        features[:n_lesions, label] += 8
         odds[:n_lesions] = np.where(np.arange(C) == label, 6.0, 1.0)
     p = np.stack([rng.dirichlet(row) for row in odds]).astype(np.float32)
     return ScoredBag(features, p, rng.random(n_cells).astype(np.float32))

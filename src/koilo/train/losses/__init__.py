@@ -1,1 +1,1 @@
-"""Losses, one a file, each held to a slow literal version in its test."""
+"""Losses of the recipes, one a file, each held to a slow literal reference in its test."""
