@@ -54,6 +54,11 @@ VERBS: dict[str, Verb | str] = {
         "koilo.datasets.verb:DataConfig",
         "Convert a public data set to a manifest.",
     ),
+    "features": Verb(
+        "koilo.mil.encode:features",
+        "koilo.mil.encode:FeaturesConfig",
+        "Run a frozen encoder over a crop store and write a bag file for `train slide_head`.",
+    ),
     "models": Verb(
         "koilo.models:models",
         "koilo.models:ModelsConfig",
