@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 
 from koilo.datasets.crop_store import CropStore, CropStoreWriter, StoredCells, StoredSlide
 from koilo.errors import ManifestError
-from koilo.mil.scored import ScoredBag, scored_bags
+from koilo.mil import BagSet
+from koilo.mil.scored import ScoredBag, scored_bags, with_detector_scores
 
 
 @pytest.fixture
@@ -48,3 +50,18 @@ def test_a_bag_of_nothing_is_refused() -> None:
         ScoredBag(
             np.zeros((0, 2), np.float32), np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
         )
+
+
+def test_a_bag_files_cells_get_the_stores_detector_scores(store: CropStore) -> None:
+    rows = (np.array([2, 0]), np.array([1]))
+    bags = BagSet(
+        np.arange(6.0).reshape(3, 2), np.full((3, 3), 1 / 3), rows,
+        ("a", "b"), ("NILM", "NILM"), ("train", "train"), ("a", "b"),
+    )  # fmt: skip
+    a, b = with_detector_scores(bags, store)
+    assert a.features.tolist() == [[4, 5], [0, 1]]
+    np.testing.assert_allclose(
+        np.concatenate([a.detector_scores, b.detector_scores]), [0.9, 0.8, 0.7]
+    )
+    with pytest.raises(ManifestError, match="Bag c has 1 cells"):
+        with_detector_scores(replace(bags, bag_ids=("a", "c")), store)

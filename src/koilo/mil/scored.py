@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from koilo.datasets.crop_store import CropStore
 from koilo.errors import ManifestError
+from koilo.mil.bags import BagSet
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,32 @@ class ScoredBag:
     def at(self, rows: NDArray[np.int64]) -> ScoredBag:
         """The bag of these cells alone, in this order."""
         return ScoredBag(self.features[rows], self.probabilities[rows], self.detector_scores[rows])
+
+
+def with_detector_scores(bags: BagSet, store: CropStore) -> list[ScoredBag]:
+    """The bags of a bag file that was made from a store, with the store's detector scores.
+
+    Raises:
+        ManifestError: a bag is empty or larger than its slide's in the store.
+    """
+    found = []
+    for bag_id, rows in zip(bags.bag_ids, bags.rows, strict=True):
+        stored = store.bag(bag_id, len(rows))
+        if len(stored) != len(rows) or not len(rows):
+            raise ManifestError(
+                f"Bag {bag_id} has {len(rows)} cells, its slide in {store.folder} {len(stored)}. "
+                "A bag holds the best cells of its slide, one at least. Make the bags from this "
+                "store."
+            )
+        features, p = bags.features[rows], bags.probabilities[rows]
+        found.append(
+            ScoredBag(
+                np.asarray(features, np.float32),
+                np.asarray(p, np.float32),
+                store.cells.detector_score[stored],
+            )
+        )
+    return found
 
 
 def scored_bags(
