@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from koilo.phantom.kinds import KINDS
 from koilo.phantom.kinds_organism import ORGANISMS, draw_organism
 from koilo.phantom.organisms import ORGANISM_NAMES, draw_organism_crops
 from koilo.phantom.outlines import area
+from koilo.phantom.scene import Deposit, Scene, fill_scene
 from koilo.phantom.sprite import DYE_STEP, SPRITE_MPP, Sprite
 
 
@@ -99,3 +102,20 @@ def test_crops_come_with_what_they_hold(bank: Bank, centre: Centre) -> None:
 
 def test_no_organism_stands_in_a_bank_or_among_the_kinds() -> None:
     assert not set(ORGANISMS) & (set(KINDS) | set(bank_counts(600)))
+
+
+def test_a_slide_shows_organisms_only_where_the_centres_rates_say_so(
+    bank: Bank, centre: Centre
+) -> None:
+    def scene(centre: Centre) -> Scene:
+        deposit = Deposit(0.0, 0.0, 5000.0)
+        return fill_scene(
+            np.random.default_rng(4), centre, bank, (800, 800), deposit, 30, {"LSIL": 2}
+        )
+
+    plain, with_organisms = scene(centre), scene(replace(centre, organism_rates={"candida": 400.0}))
+    kinds = [placement.sprite.kind for placement in plain.placements]
+    assert not set(kinds) & set(ORGANISMS)
+    more = [placement.sprite.kind for placement in with_organisms.placements]
+    assert more[: len(kinds)] == kinds
+    assert set(more[len(kinds) :]) == {"candida"}

@@ -1,8 +1,8 @@
 """Organisms and the changes they make: Candida, Trichomonas, clue cells, herpes, Actinomyces.
 
 Drawn by spec/cytology.md ("Organisms"); what it leaves open is a choice. None is a Bethesda lesion.
-They stand in no bank and on no slide, so that phantoms stay the same bit for bit: only the training
-pictures of `koilo.phantom.organisms` show them.
+They stand in no bank, and on slides only where a centre's rates say so: phantoms without them stay
+the same bit for bit. Training pictures are those of `koilo.phantom.organisms`.
 """
 
 from __future__ import annotations
