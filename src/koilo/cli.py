@@ -74,6 +74,11 @@ VERBS: dict[str, Verb | str] = {
         "koilo.evaluate.drift_report:DriftConfig",
         "Say whether two results folders differ, measure by measure; needs no labels.",
     ),
+    "features": Verb(
+        "koilo.mil.encode:features",
+        "koilo.mil.encode:FeaturesConfig",
+        "Run a frozen encoder over a crop store and write a bag file for `train slide_head`.",
+    ),
     "models": Verb(
         "koilo.models:models",
         "koilo.models:ModelsConfig",

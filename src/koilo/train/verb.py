@@ -20,6 +20,11 @@ RECIPES = {
         "koilo.train.on_manifest:DetectorConfig",
         "Train a positive-cell detector on the labelled cells of a manifest.",
     ),
+    "organisms": RecipeEntry(
+        "koilo.train.recipes.organisms:train_organisms",
+        "koilo.train.recipes.organisms:OrganismsConfig",
+        "Train a second head on a frozen cell classifier: organisms, on phantom crops.",
+    ),
     "slide_head": RecipeEntry(
         "koilo.train.recipes.slide_head:train_slide_head",
         "koilo.train.recipes.slide_head:SlideHeadConfig",
