@@ -20,6 +20,16 @@ RECIPES = {
         "koilo.train.on_manifest:DetectorConfig",
         "Train a positive-cell detector on the labelled cells of a manifest.",
     ),
+    "self_supervised": RecipeEntry(
+        "koilo.train.recipes.self_supervised:train_self_supervised",
+        "koilo.train.recipes.self_supervised:SelfSupervisedConfig",
+        "Train a trunk on the cells of a crop store without labels, then probe it.",
+    ),
+    "semi": RecipeEntry(
+        "koilo.train.recipes.semi:train_semi",
+        "koilo.train.recipes.semi:SemiConfig",
+        "Train a cell classifier on labelled and unlabelled cells of a crop store.",
+    ),
     "slide_head": RecipeEntry(
         "koilo.train.recipes.slide_head:train_slide_head",
         "koilo.train.recipes.slide_head:SlideHeadConfig",
