@@ -43,6 +43,13 @@ ENCODERS: dict[str, EncoderEntry] = {
         "Apache-2.0",
         {"widths": (32, 64, 128, 256), "blocks": (1, 2, 2, 1)},
     ),
+    "convnext_twin": EncoderEntry(
+        _CONVNEXT,
+        "Apache-2.0 (transformers)",
+        {"widths": (24, 48, 96, 192), "depths": (2, 2, 4, 2), "drop_path": 0.0},
+        mpp=0.75,
+        input_px=64,
+    ),
     "convnext_atto": EncoderEntry(
         _CONVNEXT,
         "Apache-2.0 (transformers)",
