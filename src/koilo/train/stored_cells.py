@@ -25,8 +25,6 @@ from koilo.taxonomy import check_classes
 from koilo.train.checkpoint import write_weights
 from koilo.train.joint import UNKNOWN, class_numbers
 
-_BATCH = 128
-
 
 @dataclass(frozen=True)
 class KnownCells:
@@ -101,21 +99,6 @@ def read_images(store: CropStore, rows: NDArray[np.int64]) -> Tensor:
     """Crops uint8 ``(n, 3, P, P)``."""
     crops = torch.from_numpy(np.ascontiguousarray(store.crops[rows]))
     return crops.permute(0, 3, 1, 2).contiguous()
-
-
-@torch.no_grad()
-def run_on_cells(
-    net: nn.Module, store: CropStore, rows: NDArray[np.int64]
-) -> tuple[Tensor, Tensor]:
-    """Features ``(n, D)`` and probabilities ``(n, C)`` on the CPU; the mode is the caller's."""
-    device = next(net.parameters()).device
-    features, p = [], []
-    for start in range(0, len(rows), _BATCH):
-        images = read_images(store, rows[start : start + _BATCH]).to(device).float()
-        z: Tensor = net.features(images)  # type: ignore[operator]
-        features.append(z.float().cpu())
-        p.append(net.head(z).float().softmax(1).cpu())  # type: ignore[operator]
-    return torch.cat(features), torch.cat(p)
 
 
 def score_cells(

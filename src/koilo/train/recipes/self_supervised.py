@@ -42,11 +42,11 @@ from koilo.train.stored_cells import (
     labelled_cells,
     measured_cells,
     read_images,
-    run_on_cells,
     score_cells,
     store_files,
     write_cell_model,
 )
+from koilo.train.swift_model import read_cells
 from koilo.train.views import StrongView
 
 METHODS = ("simclr", "moco", "dino")
@@ -197,19 +197,19 @@ class SelfSupervisedRecipe:
             TrainingError: the embeddings have collapsed.
         """
         net = self.cell_net
-        embeddings, _ = run_on_cells(net, self.store, self._watched)
-        values = self.config.alarm.check(embeddings)
-        features, _ = run_on_cells(net, self.store, self.labelled.rows)
+        embeddings, _ = read_cells(net, self.store, self._watched)
+        values = self.config.alarm.check(torch.from_numpy(embeddings))
+        features, _ = read_cells(net, self.store, self.labelled.rows)
         probe = fit_linear_probe(
-            features,
+            torch.from_numpy(features),
             torch.from_numpy(self.labelled.labels),
             len(self.config.classes),
             l2=self.config.probe_l2,
         )
         net.head.load_state_dict(probe.state_dict())  # type: ignore[union-attr]
         if len(self.validation):
-            _, p = run_on_cells(net, self.store, self.validation.rows)
-            values |= score_cells(p.numpy(), self.validation.labels, self.config.classes)
+            _, p = read_cells(net, self.store, self.validation.rows)
+            values |= score_cells(p, self.validation.labels, self.config.classes)
         return values
 
     def _make_batch(self, epoch: int, index: int) -> SelfSupervisedBatch:

@@ -48,11 +48,11 @@ from koilo.train.stored_cells import (
     labelled_cells,
     measured_cells,
     read_images,
-    run_on_cells,
     score_cells,
     store_files,
     write_cell_model,
 )
+from koilo.train.swift_model import read_cells
 from koilo.train.teacher import Teacher
 from koilo.train.views import StrongView, strong_view, weak_view
 
@@ -249,8 +249,8 @@ class SemiRecipe:
         """Macro-F1, F1 by class and lesion AUC on validation cells; empty without any."""
         if not len(self.validation):
             return {}
-        _, p = run_on_cells(self.cell_net, self.store, self.validation.rows)
-        return score_cells(p.numpy(), self.validation.labels, self.config.classes)
+        _, p = read_cells(self.cell_net, self.store, self.validation.rows)
+        return score_cells(p, self.validation.labels, self.config.classes)
 
     def _consistency(
         self,
@@ -366,9 +366,8 @@ def _fit(
 
 def _label_bags(recipe: SemiRecipe, rates: NDArray[np.float64]) -> KnownCells:
     """The pseudo-labels that a trained generation hands on."""
-    net = recipe.cell_net.eval()
-    _, p = run_on_cells(net, recipe.store, recipe.rows)
-    places, labels = choose_pseudo_labels(p.numpy(), rates)
+    _, p = read_cells(recipe.cell_net, recipe.store, recipe.rows)
+    places, labels = choose_pseudo_labels(p, rates)
     return KnownCells(recipe.rows[places], labels)
 
 
