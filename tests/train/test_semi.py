@@ -32,7 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> CropStore:
 def settings(store: CropStore, method: str, out: Path = Path("out")) -> SemiConfig:
     return SemiConfig(
         store=store.folder, out=out, method=method, encoder="plain", encoder_config=TRUNK,
-        batch=6, unlabelled=8, batches_per_epoch=4, threshold=0.3, generations=2, loop=LOOP,
+        batch=6, unlabelled=8, batches_per_epoch=4, threshold=0.2, generations=2, loop=LOOP,
     )  # fmt: skip
 
 

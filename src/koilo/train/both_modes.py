@@ -12,32 +12,35 @@ from typing import TypeVar
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 T = TypeVar("T")
 
 
 @torch.no_grad()
 def in_both_modes(model: nn.Module, predict: Callable[[], T]) -> tuple[T, T]:
-    """What ``predict()`` gives with BatchNorm in train mode and in eval mode.
+    """What ``predict()`` gives with BatchNorm as in training, and as in eval mode.
 
-    All else is in eval mode both times (no dropout). The model is left as it was, running averages
-    and modes included.
+    All else is in eval mode both times (no dropout), also where ``predict`` sets eval mode itself,
+    as `judge_slides` and `read_cells` do. The model is left as it was.
 
     Args:
         model: a trained network.
-        predict: runs it without setting its mode, in the batches that are to be judged.
+        predict: runs it, in the batches that are to be judged.
     """
     modes = {module: module.training for module in model.modules()}
-    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    averages = [(norm.running_mean, norm.running_var) for norm in norms]
     try:
         model.eval()
         in_eval = predict()
-        for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.train()
+        for norm in norms:
+            # Without averages BatchNorm takes the batch's statistics in any mode.
+            norm.running_mean = norm.running_var = None
         in_train = predict()
     finally:
-        model.load_state_dict(kept)
+        for norm, (mean, variance) in zip(norms, averages, strict=True):
+            norm.running_mean, norm.running_var = mean, variance
         for module, training in modes.items():
             module.training = training
     return in_train, in_eval

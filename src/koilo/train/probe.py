@@ -42,7 +42,7 @@ def fit_linear_probe(
         value = functional.cross_entropy(x @ weight.T + bias, labels, weight=weights)
         value = value + 0.5 * l2 * weight.square().sum()
         value.backward()
-        return value
+        return value.detach()  # LBFGS reads it as a number
 
     with torch.enable_grad():  # a recipe's evaluate runs without gradients
         optimizer.step(loss)
