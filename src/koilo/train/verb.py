@@ -25,6 +25,16 @@ RECIPES = {
         "koilo.train.recipes.organisms:OrganismsConfig",
         "Train a second head on a frozen cell classifier: organisms, on phantom crops.",
     ),
+    "self_supervised": RecipeEntry(
+        "koilo.train.recipes.self_supervised:train_self_supervised",
+        "koilo.train.recipes.self_supervised:SelfSupervisedConfig",
+        "Train a trunk on the cells of a crop store without labels, then probe it.",
+    ),
+    "semi": RecipeEntry(
+        "koilo.train.recipes.semi:train_semi",
+        "koilo.train.recipes.semi:SemiConfig",
+        "Train a cell classifier on labelled and unlabelled cells of a crop store.",
+    ),
     "slide_head": RecipeEntry(
         "koilo.train.recipes.slide_head:train_slide_head",
         "koilo.train.recipes.slide_head:SlideHeadConfig",
