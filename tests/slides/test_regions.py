@@ -65,7 +65,7 @@ def test_every_pixel_shows_the_place_it_names(
     y_shift = shift_px0(got[..., 1].mean(axis=1), y_px0, downsample)
     # A region within 1/16 pixel of the level's own grid is copied from it unmoved; any other lies
     # where OpenCV puts it, to 1/64 of the pixels it samples, which are no coarser than the ones
-    # asked for. The rest, under 0.02, is the rounding of greys and the bend of linear interpolation.
+    # asked for. What is left is the rounding of greys and the bend of linear interpolation.
     level = waves.levels[nearest_finer_level(waves.levels, downsample)]
     allowed_px0 = max(level.downsample / 16, downsample / 64) + 0.02
     assert abs(x_shift) < allowed_px0
