@@ -78,9 +78,9 @@ def compare_numbers(measure: str, a: ArrayLike, b: ArrayLike) -> Drift:
     from scipy.stats import ks_2samp
 
     first, second = _finite(a), _finite(b)
-    shown = [f"median {np.median(v):.3g}" if v.size else "none" for v in (first, second)]
+    in_a, in_b = (f"median {np.median(v):.3g}" if v.size else "none" for v in (first, second))
     if min(first.size, second.size) < 2:
-        return _unknown(measure, first.size, second.size, *shown)
+        return _unknown(measure, first.size, second.size, in_a, in_b)
     # scipy's exact p fails on some ties; the asymptotic one errs to the safe side.
     found = ks_2samp(first, second, method="asymp")
     truth = np.repeat([False, True], [first.size, second.size])
@@ -90,7 +90,7 @@ def compare_numbers(measure: str, a: ArrayLike, b: ArrayLike) -> Drift:
         np.histogram(first, edges)[0], np.histogram(second, edges)[0]
     )
     return Drift(
-        measure, first.size, second.size, *shown, psi, by_chance, float(found.statistic),
+        measure, first.size, second.size, in_a, in_b, psi, by_chance, float(found.statistic),
         float(found.pvalue), delta, _size(delta, _DELTA_STEPS),
         "higher" if delta > 0 else "lower" if delta < 0 else "spread otherwise",
     )  # fmt: skip
@@ -109,9 +109,9 @@ def compare_classes(measure: str, a: Sequence[str], b: Sequence[str]) -> Drift:
     first, second = Counter(a), Counter(b)
     names = sorted({*first, *second})
     table = np.array([[counts[name] for name in names] for counts in (first, second)], dtype=float)
-    shown = [_mix(counts) for counts in (first, second)]
+    in_a, in_b = _mix(first), _mix(second)
     if min(len(a), len(b)) < 2:
-        return _unknown(measure, len(a), len(b), *shown)
+        return _unknown(measure, len(a), len(b), in_a, in_b)
     expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
     statistic = float((np.square(table - expected) / expected).sum())
     p = float(chi2.sf(statistic, len(names) - 1)) if len(names) > 1 else 1.0
@@ -121,7 +121,7 @@ def compare_classes(measure: str, a: Sequence[str], b: Sequence[str]) -> Drift:
     most = names[int(np.argmax(np.abs(shares[1] - shares[0])))]
     more = "more" if shares[1][names.index(most)] > shares[0][names.index(most)] else "fewer"
     return Drift(
-        measure, len(a), len(b), *shown, psi, by_chance, statistic, p, v, _size(v, _V_STEPS),
+        measure, len(a), len(b), in_a, in_b, psi, by_chance, statistic, p, v, _size(v, _V_STEPS),
         f"{more} {most}",
     )  # fmt: skip
 
