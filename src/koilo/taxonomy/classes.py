@@ -91,6 +91,18 @@ def fold_matrix(fine: Sequence[str], coarse: Sequence[str]) -> NDArray[np.float6
     return matrix
 
 
+def class_map(names: Sequence[str], onto: Sequence[str]) -> tuple[int, ...]:
+    """For each class or fold its place in a coarser list.
+
+    >>> class_map(["NILM", "ASC-H", "HSIL+SCC"], ["NILM", "ASC-H+HSIL+SCC"])
+    (0, 1, 1)
+
+    Raises:
+        ValueError: one of them has no class there that contains it.
+    """
+    return tuple(int(column) for column in fold_matrix(names, onto).argmax(axis=1))
+
+
 def most_severe(names: Iterable[str]) -> str:
     """The most severe of several classes; NILM where there is none.
 
