@@ -77,7 +77,9 @@ def _against_truth(
     results: Mapping[str, SlideResult],
     lesions: Mapping[str, Boxes],
 ) -> dict[str, Any]:
-    by_detector, by_class, unsized = [], [], []
+    by_detector: list[RankedSlide] = []
+    by_class: list[RankedSlide] = []
+    unsized: list[str] = []
     for slide in slides:
         result = results[slide.slide_id]
         mpp, truth = result.slide.get("mpp"), lesions.get(slide.slide_id, np.zeros((0, 4)))
@@ -100,7 +102,7 @@ def _against_truth(
             "by_cell_class": precision_by_class(by_class),
         },
         "top_k_recall": dict(zip(map(str, KS), top_k_recall(by_detector, KS), strict=True)),
-        "n_lesion_cells": sum(slide.n_positive or 0 for slide in by_detector),
+        "n_lesion_cells": sum(int(slide.n_positive or 0) for slide in by_detector),
         "without_pixel_size": unsized,
     }
 

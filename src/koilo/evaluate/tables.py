@@ -82,7 +82,9 @@ def _cell(columns: Sequence[str], row: Row, place: int) -> str:
 def _shown(value: Any) -> str:
     if value is None:
         return "–"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.1e}" if 0 < abs(value) < 0.0005 else f"{value:.3f}"
 
 
 def _spread(name: str) -> tuple[str, str, str]:
