@@ -195,11 +195,44 @@ def _check_spec(folder: Path, spec: Any) -> None:
     try:
         cells = check_classes(spec["stages"]["cells"]["classes"])
         head = check_classes(spec["stages"]["head"]["classes"])
-        fold_matrix(
-            [name for name in cells if name != NEGATIVE], [n for n in head if n != NEGATIVE]
-        )
+        _check_folds([n for n in cells if n != NEGATIVE], [n for n in head if n != NEGATIVE])
     except (KeyError, TypeError, ValueError) as error:
         raise _unreadable(folder, f"its classes do not fit: {error}") from error
+    try:
+        for name, point in spec["operating_points"].items():
+            _check_point(name, point)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _unreadable(folder, f"its operating points do not fit: {error}") from error
+
+
+def _check_point(name: str, point: Mapping[str, Any]) -> None:
+    """A threshold is needed; intervals and calibration came later and may be absent.
+
+    Raises:
+        KeyError, TypeError, ValueError: saying what does not fit.
+    """
+    for field in ("threshold", "temperature", "prevalence", "set_prevalence"):
+        if field == "threshold" or field in point:
+            float(point[field])
+    for field in ("sensitivity_interval", "specificity_interval"):
+        if field in point:
+            low, high = (float(bound) for bound in point[field])
+            if not 0 <= low <= high <= 1:
+                raise ValueError(f"{name}: {field} {low:g} to {high:g} is no interval of a share")
+
+
+def _check_folds(cells: list[str], head: list[str]) -> None:
+    """One list has to be a folding of the other.
+
+    CRIC's cells are finer than its slide classes, the paper's (ASC-H+HSIL+SCC) are coarser.
+
+    Raises:
+        ValueError: neither is.
+    """
+    try:
+        fold_matrix(cells, head)
+    except ValueError:
+        fold_matrix(head, cells)
 
 
 def _unreadable(folder: Path, what: str) -> BundleError:

@@ -14,8 +14,45 @@ from torch import Tensor, nn
 
 from koilo.encoders.zoo import build_encoder
 
-MODELS: dict[str, str] = {"pooled": "koilo.cells.model:PooledCellNet"}
+MODELS: dict[str, str] = {
+    "mean": "koilo.cells.model:MeanCellNet",
+    "pooled": "koilo.cells.model:PooledCellNet",
+}
 """Cell models by the name that a bundle states."""
+
+
+class MeanCellNet(nn.Module):
+    """The paper's cell network: the mean of a trunk's last map, then one linear layer.
+
+    What a slide head is trained through reads ``features``. They are not normalised: a LayerNorm
+    here would make the sum of the slide logit's gradient over a cell's features exactly zero, and
+    the class activation map of STRIDE's eq. 4 with it.
+
+    Args:
+        n_outputs: cell classes.
+        encoder: a name of `koilo.encoders.zoo.ENCODERS`.
+        encoder_config: arguments that replace the encoder's defaults.
+    """
+
+    def __init__(
+        self,
+        n_outputs: int,
+        encoder: str = "convnext_twin",
+        encoder_config: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.trunk = build_encoder(encoder, **(encoder_config or {}))
+        self.n_features = int(self.trunk.channels[-1])  # type: ignore[index]
+        self.head = nn.Linear(self.n_features, n_outputs)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map float RGB ``(B, 3, P, P)`` of 0-255 to features ``(B, D)``."""
+        last: Tensor = self.trunk(images)[-1]
+        return last.mean((2, 3))  # (B, D)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map float RGB ``(B, 3, P, P)`` of 0-255 to logits ``(B, n_outputs)``."""
+        return self.head(self.features(images))
 
 
 class PooledCellNet(nn.Module):

@@ -182,12 +182,17 @@ def open_crop_store(folder: Path) -> CropStore:
 
 def _check(folder: Path, slides: Sequence[StoredSlide], cells: StoredCells, n_crops: int) -> None:
     """Refuse what no learner may be given, all in one line."""
-    problems = []
+    problems: list[str] = []
     known = [slide.slide_id for slide in slides]
     if len(set(known)) < len(known):
         problems.append("a slide stands twice in the manifest")
-    if len(cells) != n_crops:
-        problems.append(f"{n_crops} crops and {len(cells)} rows of cells")
+    lengths = {len(getattr(cells, each.name)) for each in fields(StoredCells)}
+    if lengths != {n_crops}:
+        rows = " or ".join(map(str, sorted(lengths)))
+        raise ManifestError(
+            f"{folder} is no sound crop store: {n_crops} crops and {rows} rows of cells. There is "
+            "one row a crop. Make the store again."
+        )
     if strangers := sorted(set(np.unique(cells.slide_id).tolist()) - set(known)):
         problems.append(f"cells of slides that the manifest lacks: {', '.join(strangers[:5])}")
     if not _in_order(cells):

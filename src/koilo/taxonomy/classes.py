@@ -91,12 +91,31 @@ def fold_matrix(fine: Sequence[str], coarse: Sequence[str]) -> NDArray[np.float6
     return matrix
 
 
+def class_map(names: Sequence[str], onto: Sequence[str]) -> tuple[int, ...]:
+    """For each class or fold its place in a coarser list.
+
+    >>> class_map(["NILM", "ASC-H", "HSIL+SCC"], ["NILM", "ASC-H+HSIL+SCC"])
+    (0, 1, 1)
+
+    Raises:
+        ValueError: one of them has no class there that contains it.
+    """
+    return tuple(int(column) for column in fold_matrix(names, onto).argmax(axis=1))
+
+
 def most_severe(names: Iterable[str]) -> str:
     """The most severe of several classes; NILM where there is none.
 
     >>> most_severe(["LSIL", "HSIL", "NILM"])
     'HSIL'
     """
-    return max(
-        names, key=lambda name: max(_SEVERITY[m] for m in fold_members(name)), default=NEGATIVE
-    )
+    return max(names, key=severity, default=NEGATIVE)
+
+
+def severity(name: str) -> int:
+    """Rank of a class where classes are ordered by gravity, NILM 0; a fold has its worst member's.
+
+    >>> sorted(["SCC", "AGC", "ASC-H", "NILM"], key=severity)
+    ['NILM', 'AGC', 'ASC-H', 'SCC']
+    """
+    return max(_SEVERITY[member] for member in fold_members(name))

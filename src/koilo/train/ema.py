@@ -1,4 +1,4 @@
-"""An exponential moving average of a model's weights and buffers."""
+"""Exponential moving averages: of a whole run's weights, and a teacher that follows its student."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the model after update ``step`` (from 0); young averages forget faster."""
-        decay = min(self.decay, (1 + step) / (10 + step))
+        decay = keep_share(self.decay, step)
         for name, value in model.state_dict().items():
             if value.is_floating_point():
                 self.shadow[name].lerp_(value, 1 - decay)
@@ -45,3 +45,19 @@ class MovingAverage:
             yield
         finally:
             model.load_state_dict(own)
+
+
+def keep_share(decay: float, step: int) -> float:
+    """Share of an average kept at update ``step`` (from 0): young averages forget faster."""
+    return min(decay, (1 + step) / (10 + step))
+
+
+@torch.no_grad()
+def follow(teacher: nn.Module, student: nn.Module, keep: float) -> None:
+    """Move a teacher's weights and buffers towards its student's; ``keep`` is the share kept."""
+    own = student.state_dict()
+    for name, value in teacher.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(own[name], 1 - keep)
+        else:
+            value.copy_(own[name])

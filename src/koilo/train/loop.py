@@ -7,7 +7,9 @@ or ``save`` and never sets its model's mode. All that a run has learnt lives in 
 A run that was killed goes on from its last checkpoint, also in mid-epoch, and on the CPU ends with
 the same bits: batches are a function of (epoch, index), and all global random generators are
 seeded anew at each update from (seed, update). Mixed precision comes in through
-``LoopConfig.precision``; several processes would wrap the model and divide ``_batches``.
+``LoopConfig.precision``. Launched by ``torchrun`` or ``accelerate launch``, each process takes
+every n-th batch and gradients are averaged (`processes.py`): N processes do what one does with N
+batches accumulated. BatchNorm's statistics are then those of the first process.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import nullcontext
 from dataclasses import dataclass, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +35,7 @@ from koilo.progress import progress
 from koilo.runtime import autocast, choose_device, mix_seed, seed_all, set_threads
 from koilo.train.checkpoint import read_checkpoint, write_checkpoint, write_weights
 from koilo.train.ema import MovingAverage
+from koilo.train.processes import Processes
 from koilo.train.recipe import LoopConfig, Progress, Recipe
 from koilo.train.record import TrainLog, hash_files, write_run
 from koilo.train.schedule import lr_factor, parameter_groups
@@ -66,8 +71,10 @@ def fit(
         OutputError: ``out`` cannot be written, is full, or another run writes there.
     """
     ensure_folder(out)
-    with folder_lock(out):
-        return _Run(recipe, config, out, settings, data).run()
+    set_threads(config.threads)
+    processes = Processes(choose_device(config.device))
+    with folder_lock(out) if processes.is_first else nullcontext():
+        return _Run(recipe, config, out, settings, data, processes).run()
 
 
 class _Run:
@@ -80,20 +87,12 @@ class _Run:
         out: Path,
         settings: Any,
         data: Sequence[Path],
+        processes: Processes,
     ) -> None:
-        set_threads(config.threads)
         self.recipe, self.config, self.out = recipe, config, out
-        self.device = choose_device(config.device)
+        self.processes, self.device = processes, processes.device
         self.model = recipe.model.to(self.device)
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(
-                self.model,
-                lr=config.lr,
-                weight_decay=config.weight_decay,
-                lr_scales=config.lr_scales,
-            ),
-            lr=config.lr,
-        )
+        self.optimizer = _build_optimizer(self.model, config)
         self.ema = MovingAverage(self.model, config.ema) if config.ema else None
         self.step = self.epoch = self.index = 0
         self.seconds = 0.0
@@ -101,36 +100,42 @@ class _Run:
         name = type(recipe).__qualname__
         self.fingerprint = _fingerprint(name, config, settings, hashes)
         self._resume()
-        write_run(out / "run.json", config=_record(name, config, settings), data=hashes)
-        self.log = TrainLog(out / "log.jsonl", from_step=self.step)
+        processes.share(self.model)
+        if processes.is_first:
+            write_run(out / "run.json", config=_record(name, config, settings), data=hashes)
+            self.log = TrainLog(out / "log.jsonl", from_step=self.step)
 
     def run(self) -> FitResult:
         """Step to the end, measure, and write the weights."""
         started, before = time.perf_counter(), self.seconds
         batches = self._batches()
         left = self.config.steps - self.step
-        with progress(f"training in {self.out}", left, unit="steps") as advance:
+        bar = progress(f"training in {self.out}", left, unit="steps")
+        with bar if self.processes.is_first else nullcontext(lambda _amount: None) as advance:
             while self.step < self.config.steps:
                 record = self._update(batches)
                 self.seconds = before + time.perf_counter() - started
-                self._after_update(record)
+                if self.processes.is_first:
+                    self._after_update(record)
+                self.processes.wait()
                 advance(1)
         if self.ema is not None:
             self.model.load_state_dict(self.ema.shadow)
-        metrics = self._evaluate(averaged=False)
-        weights = self.out / "model.safetensors"
-        write_weights(weights, self.model, {"fingerprint": self.fingerprint})
-        seconds = before + time.perf_counter() - started
-        write_json(
-            self.out / "metrics.json",
-            {"metrics": metrics, "steps": self.step, "seconds": round(seconds, 1)},
-        )
-        return FitResult(weights, metrics, self.step, seconds)
+        weights, metrics = self.out / "model.safetensors", {}
+        if self.processes.is_first:
+            metrics = self._evaluate(averaged=False)
+            write_weights(weights, self.model, {"fingerprint": self.fingerprint})
+            seconds = round(before + time.perf_counter() - started, 1)
+            summary = {"metrics": metrics, "steps": self.step, "seconds": seconds}
+            write_json(self.out / "metrics.json", summary)
+        self.processes.wait()
+        return FitResult(weights, metrics, self.step, before + time.perf_counter() - started)
 
     def _update(self, batches: Iterator[Any]) -> dict[str, float]:
         """One optimiser update from ``accumulation`` batches; gives what is logged."""
         config = self.config
-        seed_all(mix_seed(config.seed, self.step))
+        own = (self.processes.index,) if self.processes.index else ()
+        seed_all(mix_seed(config.seed, self.step, *own))
         self.model.train()
         factor = lr_factor(self.step, config.steps, warmup=config.warmup, schedule=config.schedule)
         for group in self.optimizer.param_groups:
@@ -140,6 +145,9 @@ class _Run:
         for batch in itertools.islice(batches, config.accumulation):
             for name, value in self._backward(batch).items():
                 sums[name] = sums.get(name, 0.0) + value / config.accumulation
+        sums = self.processes.average(sums)
+        self._require_finite(sums)
+        self.processes.average_gradients(self._parameters())
         norm = self._clip()
         self.optimizer.step()
         if self.ema is not None:
@@ -150,7 +158,7 @@ class _Run:
         return {**sums, "grad_norm": norm, "lr": config.lr * factor}
 
     def _backward(self, batch: Any) -> dict[str, float]:
-        """Forward and backward of one batch; the sum of its losses is refused where not finite."""
+        """Forward and backward of one batch."""
         with autocast(self.device, self.config.precision):
             losses = self.recipe.losses(_to_device(batch, self.device), self._progress())
         with_gradient = [value for value in losses.values() if value.requires_grad]
@@ -162,17 +170,18 @@ class _Run:
         total = torch.stack([value.float() for value in with_gradient]).sum()
         values = {name: float(value.detach()) for name, value in losses.items()}
         values["loss"] = float(total.detach())
-        self._require_finite(values)
         (total / self.config.accumulation).backward()
         return values
 
     def _clip(self) -> float:
         """Clip the gradient and give its norm before clipping."""
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         limit = self.config.clip or math.inf
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters(), limit))
         self._require_finite({"gradient norm": norm})
         return norm
+
+    def _parameters(self) -> list[torch.nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def _require_finite(self, values: Mapping[str, float]) -> None:
         bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
@@ -206,15 +215,22 @@ class _Run:
         return metrics
 
     def _batches(self) -> Iterator[Any]:
-        """Batches without end from where the run stands; keeps ``epoch`` and ``index`` current."""
+        """Batches without end from where the run stands; each process makes its own alone."""
+        makers = self._makers()
+        while True:
+            group = [next(makers) for _ in range(self.processes.count)]
+            yield group[self.processes.index]()
+
+    def _makers(self) -> Iterator[Callable[[], Any]]:
+        """What makes each batch, in order; keeps ``epoch`` and ``index`` current."""
         while True:
             epoch_batches = self.recipe.batches(self.epoch)
             empty = self.index == 0
-            for batch in _from_index(epoch_batches, self.index):
+            for make in _from_index(epoch_batches, self.index):
                 empty = False
                 # Counted before the batch is used: a checkpoint is written only after its update.
                 self.index += 1
-                yield batch
+                yield make
             if empty:
                 raise TrainingError(
                     f"Epoch {self.epoch} has no batch. At least one is needed. "
@@ -250,6 +266,20 @@ class _Run:
             self.ema.load(state["ema"])
 
 
+def _build_optimizer(model: torch.nn.Module, config: LoopConfig) -> torch.optim.Optimizer:
+    """AdamW, or Adam with its decay as an L2 term on every parameter, as the paper has it."""
+    as_loss = config.optimizer == "adam"
+    groups = parameter_groups(
+        model,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        lr_scales=config.lr_scales,
+        decay_vectors=as_loss,
+    )
+    kind = torch.optim.Adam if as_loss else torch.optim.AdamW
+    return kind(groups, lr=config.lr)
+
+
 def _fingerprint(name: str, config: LoopConfig, settings: Any, hashes: Mapping[str, str]) -> str:
     """Key of a run: every setting that touches the result, and the data (not its place)."""
     if is_dataclass(settings):
@@ -265,12 +295,16 @@ def _record(name: str, config: LoopConfig, settings: Any) -> dict[str, Any]:
     return {"recipe": name, "loop": to_dict(config), "settings": own}
 
 
-def _from_index(batches: Iterable[Any], index: int) -> Iterator[Any]:
-    """The batches from number ``index`` on: by indexing where they can be, else by running on."""
+def _from_index(batches: Iterable[Any], index: int) -> Iterator[Callable[[], Any]]:
+    """What makes the batches from number ``index`` on; an iterator's are made as it runs on."""
     make = getattr(batches, "__getitem__", None)
     if make is not None and isinstance(batches, Sized):
-        return (make(i) for i in range(index, len(batches)))
-    return itertools.islice(batches, index, None)
+        return (partial(make, i) for i in range(index, len(batches)))
+    return (partial(_itself, batch) for batch in itertools.islice(batches, index, None))
+
+
+def _itself(batch: Any) -> Any:
+    return batch
 
 
 def _to_device(batch: Any, device: torch.device) -> Any:

@@ -22,8 +22,10 @@ class LoopConfig:
     """base learning rate, reached after the warm-up"""
     lr_scales: dict[str, float] = field(default_factory=dict)
     """prefix of parameter names -> factor on the base rate, for a pretrained trunk"""
+    optimizer: str = "adamw"
+    """adamw, or adam (the paper's), whose decay is an L2 term and falls on vectors too"""
     weight_decay: float = 0.05
-    """AdamW's decay of matrices and kernels; vectors have none"""
+    """AdamW's decay of matrices and kernels (vectors have none); Adam's L2 factor"""
     warmup: float = 0.05
     """share of the run in which the rate rises linearly"""
     schedule: str = "cosine"
@@ -61,9 +63,13 @@ class LoopConfig:
             problems.append(f"ema is {self.ema} (allowed: 0 up to, not with, 1)")
         if self.schedule not in SCHEDULES:
             problems.append(f"schedule is {self.schedule!r} (allowed: {', '.join(SCHEDULES)})")
+        if self.optimizer not in OPTIMIZERS:
+            problems.append(f"optimizer is {self.optimizer!r} (allowed: {', '.join(OPTIMIZERS)})")
         if problems:
             raise ConfigError(f"{'; '.join(problems)}. Correct the training settings.")
 
+
+OPTIMIZERS = ("adamw", "adam")
 
 _LOWEST = {
     "steps": 1,

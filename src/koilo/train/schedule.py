@@ -40,11 +40,17 @@ def lr_factor(step: int, steps: int, *, warmup: float, schedule: str) -> float:
 
 
 def parameter_groups(
-    model: nn.Module, *, lr: float, weight_decay: float, lr_scales: Mapping[str, float]
+    model: nn.Module,
+    *,
+    lr: float,
+    weight_decay: float,
+    lr_scales: Mapping[str, float],
+    decay_vectors: bool = False,
 ) -> list[dict[str, Any]]:
     """Trainable parameters grouped by rate and decay, in an order that is the model's own.
 
-    Weight decay falls on matrices and kernels only, never on vectors (biases, norms). A name that
+    Weight decay falls on matrices and kernels only, not on vectors (biases, norms) unless
+    ``decay_vectors``. A name that
     starts with a prefix of ``lr_scales`` learns at ``lr`` times that factor; the longest wins.
 
     Raises:
@@ -64,7 +70,7 @@ def parameter_groups(
             continue
         prefix = max((p for p in lr_scales if name.startswith(p)), key=len, default="")
         base_lr = lr * lr_scales.get(prefix, 1.0)
-        decay = weight_decay if parameter.ndim > 1 else 0.0
+        decay = weight_decay if decay_vectors or parameter.ndim > 1 else 0.0
         group = groups.setdefault(
             (base_lr, decay), {"params": [], "base_lr": base_lr, "weight_decay": decay}
         )

@@ -1,0 +1,74 @@
+"""Weak and strong views, and the way to HSV and back."""
+
+from __future__ import annotations
+
+import colorsys
+
+import pytest
+import torch
+
+from koilo.errors import ConfigError
+from koilo.train.views import StrongView, hsv_to_rgb, rgb_to_hsv, strong_view, weak_view
+
+
+def chance(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_weak_view_moves_pixels_and_changes_none() -> None:
+    images = torch.rand(40, 3, 8, 8, generator=chance(1))
+    seen = weak_view(images, chance())
+    assert torch.equal(seen.flatten(2).sort(2).values, images.flatten(2).sort(2).values)
+    kinds = {
+        tuple(image[0, ::7, ::7].flatten().tolist())
+        for image in weak_view(images[:1].expand(200, 3, 8, 8), chance())
+    }
+    assert len(kinds) == 8  # four turns, mirrored or not
+
+
+def test_views_are_a_function_of_the_generator() -> None:
+    images = torch.rand(6, 3, 16, 16, generator=chance(1))
+    assert torch.equal(strong_view(images, chance(3)), strong_view(images, chance(3)))
+    assert not torch.equal(strong_view(images, chance(3)), strong_view(images, chance(4)))
+
+
+def test_a_strong_view_stays_in_range_and_is_drawn_per_crop() -> None:
+    images = torch.rand(1, 3, 16, 16, generator=chance(1)).expand(30, 3, 16, 16)
+    seen = strong_view(images, chance())
+    assert seen.min() >= 0
+    assert seen.max() <= 1
+    assert len({float(image.sum()) for image in seen}) == 30
+
+
+def test_a_strong_view_with_nothing_on_is_a_weak_view() -> None:
+    images = torch.rand(9, 3, 16, 16, generator=chance(1))
+    off = StrongView(angle=0, crop=1, hue=0, saturation=0, value=0)
+    assert torch.allclose(
+        strong_view(images, chance(5), off), weak_view(images, chance(5)), atol=1e-5
+    )
+
+
+def test_brightness_changes_by_no_more_than_asked() -> None:
+    images = torch.full((200, 3, 4, 4), 0.5)
+    seen = strong_view(
+        images, chance(), StrongView(angle=0, crop=1, hue=0, saturation=0, value=0.1)
+    )
+    assert 0.449 < seen.min() < 0.46
+    assert 0.54 < seen.max() < 0.551
+
+
+@pytest.mark.parametrize("values", [{"crop": 0}, {"crop": 1.2}, {"hue": -0.1}])
+def test_impossible_views_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="is none"):
+        StrongView(**values)
+
+
+def test_hsv_is_colorsys_and_comes_back() -> None:
+    rgb = torch.rand(1, 3, 20, 20, generator=chance())
+    rgb[0, :, 0, 0] = 0.4  # grey has no hue
+    rgb[0, :, 0, 1] = 0.0
+    hsv = rgb_to_hsv(rgb)
+    for row, column in [(0, 0), (0, 1), (3, 4), (7, 7), (19, 2)]:
+        expected = colorsys.rgb_to_hsv(*rgb[0, :, row, column].tolist())
+        assert hsv[0, :, row, column].tolist() == pytest.approx(expected, abs=1e-5)
+    assert torch.allclose(hsv_to_rgb(hsv), rgb, atol=1e-6)
