@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from koilo.evaluate.comparison import mean_over_seeds, paired_difference
 from numpy.typing import NDArray
 
 from koilo.datasets.crop_store import open_crop_store
+from koilo.evaluate.comparison import mean_over_seeds, paired_difference
 from koilo.evaluate.operating_point import specificity_at
 from koilo.evaluate.scores import auc, sensitivity_specificity
 from koilo.files import atomic_path, write_json

@@ -88,6 +88,15 @@ def test_equal_samples_do_not_differ_and_shifted_ones_do():
     assert moved.psi > 0.25 > moved.psi_by_chance
 
 
+def test_a_change_of_spread_alone_is_seen():
+    [found] = correct_for_number([
+        compare_numbers("cells", np.full(100, 40.0), np.linspace(20, 60, 100))
+    ])  # fmt: skip
+    assert abs(found.effect) < 0.147
+    assert found.differs
+    assert "spread otherwise in B" in found.line
+
+
 def test_p_is_corrected_by_holm_and_what_cannot_be_compared_does_not_count():
     found = [compare_numbers(name, np.arange(9), np.arange(9) + step)
              for name, step in (("a", 9), ("b", 5), ("c", 0))]  # fmt: skip
@@ -105,7 +114,7 @@ def week(folder: Path, *, shift: float = 0.0, blurred: float = 0.1, n: int = 40)
     made = [
         result(f"s{i}", float(np.clip(random.beta(2, 5) + shift, 0, 1)),
                blurred=float(np.clip(random.normal(blurred, 0.03), 0, 1)),
-               n_cells=int(random.integers(20, 60)))
+               n_cells=20 + i)
         for i in range(n)
     ]  # fmt: skip
     return write_results(folder, [*made, failed("bad"), result("empty", None)])

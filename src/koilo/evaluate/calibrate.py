@@ -134,7 +134,7 @@ def _set_name(config: CalibrateConfig, found: LabelledSet, kind: str) -> str:
     synthetic = ", synthetic" if any(slide.synthetic for slide in found.judged) else ""
     split = f", split {config.split}" if config.split else ""
     place = f" of {', '.join(centres)}" if centres else ""
-    return f"{len(found.judged)} {kind}s{place} labelled in {config.truth.name}{split}{synthetic}"
+    return f"{kind}s{place} labelled in {config.truth.name}{split}{synthetic}"
 
 
 def _calibration(config: CalibrateConfig, judged: Judged) -> dict[str, Any]:
@@ -187,8 +187,8 @@ def _card(bundle: Bundle, spec: dict[str, Any], point_name: str) -> str:
     )
     return (
         f"{bundle.card.rstrip()}\n\n## Threshold locked anew\n\n"
-        f"`{point_name}` of this bundle was locked by `koilo calibrate` on {point['set']}: "
-        f"{point['n']}, {point['n_positive']} of them positive. Sensitivity there "
+        f"`{point_name}` of this bundle was locked by `koilo calibrate` on {point['n']} "
+        f"{point['set']}, {point['n_positive']} of them positive. Sensitivity there "
         f"{point['sensitivity']:.1%} ({low:.1%} to {high:.1%}), specificity "
         f"{point['specificity']:.1%}; what it does elsewhere has to be measured on other slides. "
         f"Other operating points are those of bundle {made['from_bundle']} "

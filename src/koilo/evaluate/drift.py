@@ -20,6 +20,10 @@ ALPHA = 0.01
 _BINS = 10
 _DELTA_STEPS = ((0.147, "negligible"), (0.33, "small"), (0.474, "medium"))
 """Bounds of |Cliff's delta| by Romano et al. 2006."""
+_D_STEPS = ((0.1, "negligible"), (0.24, "small"), (0.35, "medium"))
+"""The same for Kolmogorov-Smirnov's D: what normal values have at those deltas. It sees a change of
+spread, for which delta is blind."""
+_SIZES: tuple[Size, ...] = ("negligible", "small", "medium", "large")
 _V_STEPS = ((0.1, "negligible"), (0.3, "small"), (0.5, "medium"))
 """Bounds of Cramér's V for one degree of freedom by Cohen 1988."""
 
@@ -78,21 +82,24 @@ def compare_numbers(measure: str, a: ArrayLike, b: ArrayLike) -> Drift:
     from scipy.stats import ks_2samp
 
     first, second = _finite(a), _finite(b)
-    shown = [f"median {np.median(v):.3g}" if v.size else "none" for v in (first, second)]
+    in_a, in_b = _median(first), _median(second)
     if min(first.size, second.size) < 2:
-        return _unknown(measure, first.size, second.size, *shown)
+        return _unknown(measure, first.size, second.size, in_a, in_b)
     # scipy's exact p fails on some ties; the asymptotic one errs to the safe side.
     found = ks_2samp(first, second, method="asymp")
     truth = np.repeat([False, True], [first.size, second.size])
     delta = 2 * auc(truth, np.concatenate([first, second])) - 1
+    moved, apart = _size(delta, _DELTA_STEPS), _size(float(found.statistic), _D_STEPS)
+    direction = "higher" if delta > 0 else "lower"
+    if moved == "negligible":
+        direction = "spread otherwise"
     edges = _edges(first, second)
     psi, by_chance = population_stability(
         np.histogram(first, edges)[0], np.histogram(second, edges)[0]
     )
     return Drift(
-        measure, first.size, second.size, *shown, psi, by_chance, float(found.statistic),
-        float(found.pvalue), delta, _size(delta, _DELTA_STEPS),
-        "higher" if delta > 0 else "lower" if delta < 0 else "spread otherwise",
+        measure, first.size, second.size, in_a, in_b, psi, by_chance, float(found.statistic),
+        float(found.pvalue), delta, max(moved, apart, key=_SIZES.index), direction,
     )  # fmt: skip
 
 
@@ -109,9 +116,9 @@ def compare_classes(measure: str, a: Sequence[str], b: Sequence[str]) -> Drift:
     first, second = Counter(a), Counter(b)
     names = sorted({*first, *second})
     table = np.array([[counts[name] for name in names] for counts in (first, second)], dtype=float)
-    shown = [_mix(counts) for counts in (first, second)]
+    in_a, in_b = _mix(first), _mix(second)
     if min(len(a), len(b)) < 2:
-        return _unknown(measure, len(a), len(b), *shown)
+        return _unknown(measure, len(a), len(b), in_a, in_b)
     expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
     statistic = float((np.square(table - expected) / expected).sum())
     p = float(chi2.sf(statistic, len(names) - 1)) if len(names) > 1 else 1.0
@@ -121,7 +128,7 @@ def compare_classes(measure: str, a: Sequence[str], b: Sequence[str]) -> Drift:
     most = names[int(np.argmax(np.abs(shares[1] - shares[0])))]
     more = "more" if shares[1][names.index(most)] > shares[0][names.index(most)] else "fewer"
     return Drift(
-        measure, len(a), len(b), *shown, psi, by_chance, statistic, p, v, _size(v, _V_STEPS),
+        measure, len(a), len(b), in_a, in_b, psi, by_chance, statistic, p, v, _size(v, _V_STEPS),
         f"{more} {most}",
     )  # fmt: skip
 
@@ -171,6 +178,13 @@ def _edges(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64
 def _size(effect: float, steps: tuple[tuple[float, str], ...]) -> Size:
     name = next((name for bound, name in steps if abs(effect) < bound), "large")
     return name  # type: ignore[return-value]
+
+
+def _median(values: NDArray[np.float64]) -> str:
+    if not values.size:
+        return "none"
+    middle = float(np.median(values))
+    return f"median {middle:,.0f}" if abs(middle) >= 1000 else f"median {middle:.3g}"
 
 
 def _mix(counts: Counter[str]) -> str:

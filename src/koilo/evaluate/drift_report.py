@@ -182,10 +182,12 @@ def _states(results: Sequence[SlideResult]) -> list[str]:
 def _samples(
     a: Sequence[SlideResult], b: Sequence[SlideResult]
 ) -> dict[str, tuple[list[float], list[float]]]:
+    done_a = [result for result in a if result.status == "done"]
+    done_b = [result for result in b if result.status == "done"]
     return {
-        name: tuple([of(r) for r in side if r.status == "done"] for side in (a, b))
+        name: ([of(result) for result in done_a], [of(result) for result in done_b])
         for name, of in _NUMBERS.items()
-    }  # type: ignore[return-value]
+    }
 
 
 def _check_bundles(config: DriftConfig, a: Sequence[SlideResult], b: Sequence[SlideResult]) -> None:

@@ -34,6 +34,8 @@ def evaluation_tables(values: Mapping[str, Any]) -> dict[str, Table]:
         "classes": _classes(values.get("locked")),
         "predictive": _predictive(values.get("locked")),
         "confusion": _confusion(values.get("grading")),
+        "top_cells": _top_cells(values.get("cells")),
+        "mismatch": _mismatch(values.get("cells")),
         "reliability": _reliability(values.get("calibration")),
         "decision_curve": _decision_curve(values.get("decision_curve")),
         "not_judged": _not_judged(values["slides"]),
@@ -80,7 +82,9 @@ def _cell(columns: Sequence[str], row: Row, place: int) -> str:
 def _shown(value: Any) -> str:
     if value is None:
         return "–"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.1e}" if 0 < abs(value) < 0.0005 else f"{value:.3f}"
 
 
 def _spread(name: str) -> tuple[str, str, str]:
@@ -138,6 +142,31 @@ def _confusion(grading: Mapping[str, Any] | None) -> Table | None:
         ["truth", *grading["classes"], "f1"],
         [[name, *counts, f1] for name, counts, f1 in rows],
     )
+
+
+def _top_cells(cells: Mapping[str, Any] | None) -> Table | None:
+    if cells is None or "top_k_recall" not in cells:
+        return None
+    found = cells["precision_at_top_32"]
+    rows = [
+        [f"precision@32, {name.replace('_', ' ')}", row["label"], row["n_slides"], row["precision"]]
+        for name, rows in found.items()
+        for row in rows
+    ]
+    rows += [
+        [f"recall@{k}, by detector score", "all", None, share]
+        for k, share in cells["top_k_recall"].items()
+    ]
+    title = f"Lesion cells among the best of a slide ({cells['n_lesion_cells']} labelled)"
+    return Table(title, ["measure", "slide class", "slides", "share"], rows)
+
+
+def _mismatch(cells: Mapping[str, Any] | None) -> Table | None:
+    if cells is None:
+        return None
+    rows = [[row["slide"], row["leading_cell"], row["n"]] for row in cells["mismatch"]]
+    title = "Slide class (truth) against the class that leads among its 32 most suspicious cells"
+    return Table(title, ["slide", "leading cell class", "slides"], rows)
 
 
 def _reliability(calibration: Mapping[str, Any] | None) -> Table | None:

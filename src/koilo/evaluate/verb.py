@@ -12,9 +12,10 @@ from koilo.config import fingerprint, to_dict
 from koilo.errors import ConfigError, ManifestError
 from koilo.evaluate import figures
 from koilo.evaluate.calibration import Reliability
+from koilo.evaluate.cell_measures import measure_cells
 from koilo.evaluate.centres import UNKNOWN, by_centre
 from koilo.evaluate.decision_curve import DecisionCurve
-from koilo.evaluate.measures import Judged, measure_set
+from koilo.evaluate.measures import Judged, measure_set, plain
 from koilo.evaluate.slide_scores import LabelledSet, add_truth, label_set, read_slide_scores
 from koilo.evaluate.tables import evaluation_tables, write_csv
 from koilo.evaluate.write_up import write_up
@@ -39,6 +40,9 @@ class EvaluateConfig:
     """manifest (.csv) with a column label; default: the label in the scores CSV"""
     split: str | None = None
     """only slides of this split, or `all`; needed where there are several"""
+    cells: Path | None = None
+    """cells.csv with every labelled cell of these slides: adds Precision@Top-32 and top-K recall
+    (results folder only)"""
     prevalence: float | None = None
     """share of positives in the population, 0 to 1, to which F1, kappa, workload, calibration and
     net benefit are brought as well"""
@@ -84,6 +88,7 @@ def evaluate(config: EvaluateConfig) -> int:
             "result. One at least is needed. Check that slide_id are the same in both."
         )
     values = measure_set(found, prevalence=config.prevalence, draws=config.draws, seed=config.seed)
+    values["cells"] = plain(measure_cells(config.results, found.judged, config.cells))
     ensure_folder(config.out)
     pictures = [] if config.no_figures else _draw(config.out, found, values)
     _write(config, values, pictures)
