@@ -29,7 +29,8 @@ _BYSTANDERS = {
     "bacteria": 8,
     "yeast": 6,
 }
-_LEAST_A_KIND = 6
+_LEAST_A_KIND = 3
+_CELLS_FOR_ALL_BYSTANDERS = 400
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def bank_jobs(seed: Sequence[int], n_cells: int, *, fine: bool = False) -> list[
     """What to draw for a bank of about ``n_cells``: name, seed, and whether to keep fine pixels."""
     jobs = []
     for number, name in enumerate((*NAMES, *_BYSTANDERS)):
-        n = _BYSTANDERS[name] if name in _BYSTANDERS else _count(name, n_cells)
+        n = _count(name, n_cells)
         jobs += [(name, (*seed, 0xBB, number, i), fine) for i in range(n)]
     return jobs
 
@@ -108,6 +109,9 @@ def read_bank(path: Path) -> CellBank:
 
 
 def _count(name: str, n_cells: int) -> int:
+    if name in _BYSTANDERS:
+        share = min(n_cells / _CELLS_FOR_ALL_BYSTANDERS, 1.0)
+        return max(_LEAST_A_KIND, round(_BYSTANDERS[name] * share))
     kind = COHORT_KINDS[name]
     group = {"lesion": LESIONS, "mimic": MIMICS, "normal": NORMAL}[kind.role]
     total = sum(COHORT_KINDS[other].weight ** 0.5 for other in group)

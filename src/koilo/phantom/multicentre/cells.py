@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from koilo.phantom.multicentre.bank import CellBank
 from koilo.phantom.multicentre.centres import CohortCentre
-from koilo.phantom.multicentre.kinds import COHORT_KINDS, LESIONS, MIMICS, NAMES, NORMAL
+from koilo.phantom.multicentre.kinds import COHORT_KINDS, LESIONS, NAMES, NORMAL
 from koilo.phantom.multicentre.scores import DetectorModel, features_of
 
 _SIZE_SIGMA, _GAIN_SIGMA = 0.04, 0.06
 _MIMIC_SIGMA = 0.3
 """How far a slide's rate of each mimic strays from its centre's (deviation of the logarithm)."""
 _ALWAYS_BLURRED = np.array([not kind.focus for kind in COHORT_KINDS.values()])
-_IS_MIMIC = np.array([name in MIMICS for name in NAMES])
 
 
 @dataclass(frozen=True)
@@ -93,9 +92,10 @@ def normal_rates() -> NDArray[np.float64]:
 
 
 def _kind_counts(rng: np.random.Generator, centre: CohortCentre, n_cells: int) -> NDArray[np.int64]:
-    stray = np.where(_IS_MIMIC, np.exp(rng.normal(0, _MIMIC_SIGMA, len(NAMES))), 1.0)
-    rates = centre.rates * stray
-    return rng.multinomial(n_cells, rates / rates.sum())
+    """Numbers (K,) of NILM cells: mimics at the centre's rate a slide, the rest normal."""
+    stray = np.exp(rng.normal(0, _MIMIC_SIGMA, len(NAMES)))
+    mimics = rng.poisson(centre.mimics * stray)
+    return mimics + rng.multinomial(max(n_cells - int(mimics.sum()), 0), normal_rates())
 
 
 def _lesion_counts(rng: np.random.Generator, lesion_class: str, n: int) -> dict[str, int]:

@@ -18,7 +18,6 @@ from koilo.phantom.multicentre.config import (
     CohortConfig,
 )
 from koilo.phantom.multicentre.kinds import NAMES
-from koilo.phantom.multicentre.scores import DetectorModel
 
 _COLOURS = ("stain", "dye_gain", "white", "gamma", "flare")
 """What a colour twin takes from another centre; blur, pixel size and density stay."""
@@ -32,7 +31,8 @@ Canvas = NDArray[np.float32]  # (H, W, 4) dye amounts
 class CohortCentre:
     """A centre as the cohort needs it: look, mimics, and how the detector's scores shift there.
 
-    ``rates`` (K,) are the probabilities of the kinds `NAMES` among its NILM cells.
+    ``mimics`` (K,) is how many cells of each kind in `NAMES` a slide has on average, 0 but for
+    mimics; it depends neither on the slide's class nor on its number of cells.
     ``distance`` is that of its mean colour from the nearest training centre's, which is
     ``nearest``; 0 for training centres.
     """
@@ -41,13 +41,16 @@ class CohortCentre:
     centre: Centre
     mimic_share: float
     score_shift: float
-    rates: NDArray[np.float64]
+    mimics: NDArray[np.float64]
     distance: float = 0.0
     nearest: int = -1
 
 
-def draw_centres(config: CohortConfig, model: DetectorModel) -> tuple[CohortCentre, ...]:
-    """Training centres T1 …, then unseen ones U1 …, these still in a training centre's colours."""
+def draw_centres(config: CohortConfig, *, centre_spread: float) -> tuple[CohortCentre, ...]:
+    """Training centres T1 …, then unseen ones U1 …, these not yet out of the range of colour.
+
+    ``centre_spread`` is the standard deviation of the centres' shifts of the detector's logit.
+    """
     n_unseen = len(UNSEEN_DISTANCES)
     rng = np.random.default_rng(np.random.SeedSequence([config.seed, 0xCE]))
     low, high = config.other_mimics
@@ -62,8 +65,8 @@ def draw_centres(config: CohortConfig, model: DetectorModel) -> tuple[CohortCent
             name=name,
             centre=_settled(rng, draw_centre(config.seed, index), name),
             mimic_share=float(share),
-            score_shift=float(rng.normal(0, model.centre_spread)),
-            rates=np.zeros(len(NAMES)),
+            score_shift=float(rng.normal(0, centre_spread)),
+            mimics=np.zeros(len(NAMES)),
         )
         for index, (name, share) in enumerate(zip(names, shares, strict=True))
     )

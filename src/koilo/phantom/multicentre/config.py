@@ -45,6 +45,12 @@ class CohortConfig:
     mpp: float = 0.75
     bank_cells: int = 4000
     """cells drawn for each of training, validation and tests, from which slides are dealt theirs"""
+    sharpness: float = 5.0
+    """by what the fitted noise of the detector's logit is divided (see docs/cohort.md)"""
+    calibration_slides: int = 16
+    """slides drawn, as attributes, in each round of finding a centre's rates of mimics"""
+    reference_crops: int = 100
+    """crops on which a centre's mean colour is measured while the unseen ones are moved away"""
     labelled: dict[str, int] = field(
         default_factory=lambda: {
             "ASC-US": 65, "LSIL": 90, "ASC-H+HSIL+SCC": 65, "AGC": 30, "NILM": 4000,

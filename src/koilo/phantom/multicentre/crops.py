@@ -53,7 +53,7 @@ class CropPainter:
         self, rng: np.random.Generator, centre: Centre, cells: SlideCells, entry: int
     ) -> tuple[NDArray[np.float32], Window, tuple[int, int]]:
         """Dye amounts around one cell with the margin that optics need, its window and film."""
-        target = self._target(rng, cells, entry)
+        target = self.placed_cell(rng, cells, entry)
         placements = [*self._background(rng, centre), *self._group(rng, target)]
         middle = np.mean([outline.mean(0) for outline in target.sprite.nuclei], axis=0)
         x, y = target.outline_um(middle[None].astype(np.float32))[0]
@@ -81,7 +81,8 @@ class CropPainter:
         at = np.array([target.x_um, target.y_um])
         return self._placed(rng, sprites, at + rng.normal(0, spread, (n, 2)))
 
-    def _target(self, rng: np.random.Generator, cells: SlideCells, entry: int) -> Placement:
+    def placed_cell(self, rng: np.random.Generator, cells: SlideCells, entry: int) -> Placement:
+        """One cell of a slide at (0, 0), as large, dark and blurred as it was dealt."""
         gains = np.exp(rng.normal(0, (0.0, 0.12, 0.12, 0.15)))
         gains[0] = cells.gain[entry]
         return Placement(
@@ -93,6 +94,12 @@ class CropPainter:
             gains=gains.astype(np.float32),
             defocus_um=float(cells.defocus_um[entry]),
         )
+
+    def placed_bystander(
+        self, rng: np.random.Generator, name: str, at_um: tuple[float, float]
+    ) -> list[Placement]:
+        """A neutrophil or a piece of debris at a place."""
+        return self._placed(rng, [self._bystander(rng, name)], np.array([at_um]))
 
     def _group(self, rng: np.random.Generator, target: Placement) -> list[Placement]:
         """The target last, and where its kind lies in groups its fellows of the same texture."""
@@ -146,7 +153,10 @@ class CropPainter:
         scales = np.exp(rng.normal(0, 0.05, n)).tolist()
         gains = np.exp(rng.normal(0, (0.07, 0.14, 0.14, 0.16), (n, 4))).astype(np.float32)
         places = spots_um.tolist()
-        return [Placement(sprites[i], *places[i], angles[i], scales[i], gains[i]) for i in range(n)]
+        return [
+            Placement(sprites[i], places[i][0], places[i][1], angles[i], scales[i], gains[i])
+            for i in range(n)
+        ]
 
 
 def stained(rng: np.random.Generator, centre: Centre) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
@@ -77,6 +77,11 @@ def features_of(
 def fitted_model() -> DetectorModel:
     """The model whose numbers come with the package."""
     return model_from(json.loads(files(__package__).joinpath("detector.json").read_text("utf-8")))
+
+
+def sharpened(model: DetectorModel, sharpness: float) -> DetectorModel:
+    """The model with a part of its noise: a detector that knows the cells it looks for better."""
+    return replace(model, noise=model.noise / sharpness)
 
 
 def model_from(page: Mapping[str, Mapping[str, float]]) -> DetectorModel:

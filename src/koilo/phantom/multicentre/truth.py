@@ -102,7 +102,7 @@ def _centre(each: CohortCentre) -> dict[str, Any]:
         "score_shift": each.score_shift,
         "distance": each.distance,
         "nearest": f"T{each.nearest + 1}" if each.nearest >= 0 else "",
-        "rates": {name: float(rate) for name, rate in zip(NAMES, each.rates, strict=True)},
+        "mimics": {n: float(rate) for n, rate in zip(NAMES, each.mimics, strict=True) if rate},
         "look": look,
     }
 

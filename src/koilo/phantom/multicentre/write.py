@@ -44,14 +44,14 @@ from koilo.phantom.multicentre.plan import plan_slides
 from koilo.phantom.multicentre.ranked import BANK_OF, RankedSlide, rank_slides
 from koilo.phantom.multicentre.rates import with_mimic_rates
 from koilo.phantom.multicentre.rows import TWIN_SUFFIX, CropRows, lay_rows, stored_cells
-from koilo.phantom.multicentre.scores import DetectorModel, fitted_model
+from koilo.phantom.multicentre.scores import DetectorModel, fitted_model, sharpened
 from koilo.phantom.multicentre.truth import write_truth
 from koilo.progress import log, progress
 
 _DRAWING = "drawing"
 """Folder of an unfinished cohort's banks and marks; gone when the cohort is whole."""
 _CHUNK = 12
-_REFERENCE_SLIDES, _REFERENCE_CELLS = 10, 10
+_CELLS_A_REFERENCE_SLIDE = 10
 
 
 def write_cohort(out: Path, config: CohortConfig, *, workers: int = 2) -> CropStore:
@@ -95,7 +95,7 @@ def _claim(out: Path, config: CohortConfig) -> None:
 
 
 def _draw(out: Path, config: CohortConfig, workers: int) -> CropStore:
-    model = fitted_model()
+    model = sharpened(fitted_model(), config.sharpness)
     with _processes(workers) as each:
         banks = _banks(out / _DRAWING, config, each)
         centres = cohort_centres(config, banks, model)
@@ -124,8 +124,8 @@ def cohort_centres(
 ) -> tuple[CohortCentre, ...]:
     """The centres with their mimics' rates, the unseen ones at their distances."""
     centres = [
-        with_mimic_rates(config.seed, number, centre, banks["train"], model, config.top_k)
-        for number, centre in enumerate(draw_centres(config, model))
+        with_mimic_rates(config, number, centre, banks["train"], model)
+        for number, centre in enumerate(draw_centres(config, centre_spread=model.centre_spread))
     ]
     canvases = [
         _reference(config, number, centre, banks[_bank_name(number)], model)
@@ -145,11 +145,11 @@ def _reference(
     rng = np.random.default_rng(np.random.SeedSequence([config.seed, 0xEE, number]))
     painter = CropPainter(bank, CropSize(config.crop_px, config.mpp))
     rows = []
-    for _ in range(_REFERENCE_SLIDES):
+    for _ in range(max(1, config.reference_crops // _CELLS_A_REFERENCE_SLIDE)):
         cells = draw_cells_of_slide(
             rng, bank, centre, model, n_cells=6_000, lesion_class="", n_lesions=0
         )
-        entries = rng.choice(cells.best(config.top_k), _REFERENCE_CELLS, replace=False)
+        entries = rng.choice(cells.best(config.top_k), _CELLS_A_REFERENCE_SLIDE)
         painted = [painter.canvas(rng, centre.centre, cells, int(entry))[0] for entry in entries]
         rows.append(np.concatenate(painted, axis=1))
     return np.concatenate(rows, axis=0)

@@ -1,0 +1,99 @@
+r"""Check a drawn cohort: what true attributes say of a slide, and what must say nothing.
+
+    python runs/cohort_checks.py DIR [--top-k 64]
+
+Prints the AUC on the internal test of an oracle that sees the true attributes of a slide's top
+cells (bar: at least 0.99), of centre, number of cells and mean colour (bar: at most 0.55), and of
+the mean detector score. The oracle learns cells from their true class and calls a slide by its
+worst cells, as a slide head does.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from cohort_facts import ATTRIBUTES, facts_of, read_columns
+from koilo.datasets.crop_store import CropStore, open_crop_store
+from koilo.evaluate.scores import auc
+from koilo.taxonomy import NEGATIVE
+
+ORACLE_CELLS = 120_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("--top-k", type=int, default=64, help="cells of a slide that are seen")
+    options = parser.parse_args()
+    store = open_crop_store(options.folder)
+    for line in facts_of(store):
+        print(line)
+    print(f"oracle on true attributes: AUC {oracle(store, options.top_k):.4f}")
+    for name, value in nothing(store).items():
+        print(f"label from {name}: AUC {value:.3f}")
+
+
+def oracle(store: CropStore, top_k: int) -> float:
+    """Slide AUC on the internal test by the worst cells of a bag, told by their attributes."""
+    slides, cells = read_columns(store, "slides"), read_columns(store, "cells")
+    seen = cells["visible"] & (cells["rank"] < top_k)
+    split = dict(zip(slides["slide_id"].tolist(), slides["split"].tolist(), strict=True))
+    of_cell = np.array([split[name] for name in cells["slide_id"].tolist()])
+    attributes = np.column_stack([cells[name] for name in ATTRIBUTES])
+    lesion = cells["truth"] != NEGATIVE
+    train = np.flatnonzero(seen & (of_cell == "train"))
+    train = np.random.default_rng(0).permutation(train)[:ORACLE_CELLS]
+    model = HistGradientBoostingClassifier(max_iter=150, class_weight="balanced", random_state=0)
+    model.fit(attributes[train], lesion[train])
+    test = np.flatnonzero(seen & (of_cell == "test"))
+    p = model.predict_proba(attributes[test])[:, 1]
+    _, first = np.unique(cells["slide_id"][test], return_index=True)
+    order = np.sort(first)
+    worst = [np.sort(part)[-2:].sum() for part in np.split(p, order[1:])]
+    truth = dict(zip(slides["slide_id"].tolist(), slides["truth"].tolist(), strict=True))
+    positive = np.array([truth[name] != NEGATIVE for name in cells["slide_id"][test][order]])
+    return float(auc(positive, np.array(worst)))
+
+
+def nothing(store: CropStore) -> dict[str, float]:
+    """Slide AUC on the internal test of what must not tell the label, each learnt in training."""
+    slides = read_columns(store, "slides")
+    known = dict(zip(slides["slide_id"].tolist(), range(len(slides["slide_id"])), strict=True))
+    parts: dict[str, list[NDArray[Any]]] = {"train": [], "test": []}
+    for split, rows in parts.items():
+        for slide in store.of_split(split):
+            bag = store.bag(slide.slide_id)
+            colour = store.crops[bag].mean((0, 1, 2)) / 255
+            place = known[slide.slide_id]
+            centre = [float(slide.centre == f"T{i + 1}") for i in range(8)]
+            score = store.cells.detector_score[bag].mean()
+            positive = slides["truth"][place] != NEGATIVE
+            count = np.log(slides["n_cells"][place])
+            rows.append(np.array([positive, *centre, count, *colour, score]))
+    train, test = (np.stack(parts[split]) for split in ("train", "test"))
+    columns = {
+        "centre": slice(1, 9),
+        "number of cells": slice(9, 10),
+        "mean colour": slice(10, 13),
+        "centre, number of cells and mean colour": slice(1, 13),
+        "mean detector score": slice(13, 14),
+    }
+    out = {}
+    for name, chosen in columns.items():
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        model.fit(train[:, chosen], train[:, 0] > 0)
+        out[name] = float(auc(test[:, 0] > 0, model.predict_proba(test[:, chosen])[:, 1]))
+    return out
+
+
+if __name__ == "__main__":
+    main()
