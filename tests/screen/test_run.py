@@ -112,7 +112,7 @@ def test_what_a_run_computes_on_does_not_change_the_key(setup):
 
 def test_a_moved_slide_is_not_read_again_but_its_new_place_is_written_down(setup):
     def move(config):
-        new = config.paths[0].parent / "moved"
+        new = config.paths[0].parent / "moved & gone"
         shutil.move(config.paths[0], new)
         return replace(config, paths=(new,))
 
@@ -120,8 +120,11 @@ def test_a_moved_slide_is_not_read_again_but_its_new_place_is_written_down(setup
     fingerprint = read_slide_result(setup.out / "a").fingerprint
     assert screen(move(setup)) == 0
     result = read_slide_result(setup.out / "a")
-    assert (Path(result.path).parent.name, result.fingerprint) == ("moved", fingerprint)
+    assert (Path(result.path).parent.name, result.fingerprint) == ("moved & gone", fingerprint)
     assert len(result.cells) == 20
+    report = (setup.out / "a" / "report.html").read_text("utf-8")
+    assert "moved &amp; gone/a.tiff" in report
+    assert str(setup.paths[0]) not in report
 
 
 def test_a_failed_slide_is_tried_again_and_forgotten_once_it_succeeds(setup, good):

@@ -26,7 +26,11 @@ _LENGTHWISE = ("column", "spindle", "tadpole")
 
 def draw_cell(rng: np.random.Generator, kind_name: str) -> Sprite:
     """One new cell of a kind (a key of `KINDS`), its long axis along x where it has one."""
-    kind = KINDS[kind_name]
+    return draw_kind(rng, KINDS[kind_name])
+
+
+def draw_kind(rng: np.random.Generator, kind: Kind) -> Sprite:
+    """One new cell of a kind that need not be among `KINDS`."""
     nuclei, body, halo = _lay_out(rng, kind)
     reach = max(float(np.abs(points).max()) for points in (*nuclei, body))
     raster = Raster(reach + _MARGIN_UM, SPRITE_MPP)

@@ -37,7 +37,7 @@ class Sprite:
     @property
     def reach_um(self) -> float:
         """Radius of the circle around its raster."""
-        return float(self.dyes.shape[0] / 2 * SPRITE_MPP * 1.4143)
+        return float(self.half.shape[0] * SPRITE_MPP * 1.4143)
 
     def level(self, mpp: float) -> tuple[NDArray[np.uint8], float]:
         """The finest raster not finer than needed for ``mpp``, with its pixel size."""
