@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from koilo.bundle import load_bundle
 from koilo.datasets.crop_store import CropStore
@@ -18,7 +16,7 @@ from koilo.errors import TrainingError
 from koilo.evaluate.operating_point import lock_threshold
 from koilo.pipeline import load_models
 from koilo.train import LoopConfig
-from koilo.train.on_store import SwiftConfig, start_trunk, train_swift
+from koilo.train.on_store import SwiftConfig, train_swift
 from koilo.train.recipes.swift import SwiftSettings
 from koilo.train.stages import NetConfig, build_model, score_store
 from tests.train.toy_store import make_toy_store
@@ -116,16 +114,3 @@ def test_a_store_without_positives_to_lock_a_threshold_on_is_refused(store: Crop
     model = build_model(NET, 0)
     with pytest.raises(TrainingError, match="holds 0 positive of 5 slides"):
         score_store(model, replace(store, slides=slides), NET.classes, 4, ["validation"])
-
-
-def test_a_start_is_taken_or_refused_in_one_line(tmp_path: Path) -> None:
-    model, other = build_model(NET, 0), build_model(NET, 1)
-    save_file(other.student.trunk.state_dict(), tmp_path / "trunk.safetensors")
-    start_trunk(model, tmp_path / "trunk.safetensors")
-    for a, b in zip(
-        model.student.trunk.parameters(), other.student.trunk.parameters(), strict=True
-    ):
-        assert torch.equal(a, b)
-    (tmp_path / "bad.safetensors").write_bytes(b"nothing")
-    with pytest.raises(TrainingError, match="do not fit the trunk"):
-        start_trunk(model, tmp_path / "bad.safetensors")

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from koilo.cells.predict import build_cell_net
 from koilo.datasets.crop_store import CropStore
 from koilo.encoders.zoo import build_encoder
 from koilo.errors import ConfigError
 from koilo.train import LoopConfig, Progress, fit
 from koilo.train.checkpoint import write_weights
-from koilo.train.recipes.semi import METHODS, SemiConfig, SemiRecipe, train_semi
+from koilo.train.recipes.semi import METHODS, SemiConfig, SemiRecipe
 from koilo.train.stored_cells import KnownCells
 from tests.train.conftest import assert_same_bits, weights_of
 from tests.train.toy_store import make_toy_store
@@ -55,29 +53,6 @@ def test_a_stopped_run_resumes_to_the_same_bits(
         fit(stopped, LOOP, tmp_path / "stopped")
     fit(SemiRecipe(config, store), LOOP, tmp_path / "stopped")
     assert_same_bits(weights_of(tmp_path / "stopped"), weights_of(tmp_path / "whole"))
-
-
-@pytest.mark.parametrize("method", ["mean_teacher", "crest"])
-def test_the_verb_leaves_a_network_that_the_cells_part_builds(
-    store: CropStore, method: str, tmp_path: Path
-) -> None:
-    train_semi(settings(store, method, tmp_path))
-    net = build_cell_net("mean", n_outputs=5, encoder="plain", encoder_config=TRUNK)
-    net.load_state_dict(load_file(tmp_path / "cells.safetensors"))
-    assert (tmp_path / "metrics.json").exists()
-
-
-def test_crest_hands_pseudo_labels_on_and_a_finished_run_repeats_itself(
-    store: CropStore, tmp_path: Path
-) -> None:
-    config = settings(store, "crest", tmp_path)
-    train_semi(config)
-    lines = (tmp_path / "generation_1" / "pseudo_labels.csv").read_text().splitlines()
-    assert lines[0] == "row,label"
-    assert len(lines) > 1
-    first = load_file(tmp_path / "cells.safetensors")
-    train_semi(config)
-    assert_same_bits(load_file(tmp_path / "cells.safetensors"), first)
 
 
 def test_a_given_label_wins_over_a_pseudo_label(store: CropStore) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from koilo.bundle import load_bundle
 from koilo.datasets.crop_store import CropStore, open_crop_store
-from koilo.errors import TrainingError
+from koilo.encoders.starting import load_start
 from koilo.evaluate.operating_point import lock_operating_point
 from koilo.files import write_json
 from koilo.progress import log
@@ -57,7 +57,7 @@ class SwiftConfig:
     net: NetConfig = field(default_factory=NetConfig)
     """the networks"""
     start: Path | None = None
-    """safetensors of the trunk to start from; none = random weights"""
+    """starting weights of the trunk: safetensors, or a folder in the format of transformers"""
     cells: LoopConfig = field(default_factory=lambda: _paper_loop(20_000))
     """stage 1: labelled cells"""
     head: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2_000, lr=1e-3, ema=0.99))
@@ -85,7 +85,7 @@ def train_swift(config: SwiftConfig) -> None:
     load_bundle(config.detector)
     model = build_model(config.net, config.loop.seed)
     if config.start is not None:
-        start_trunk(model, config.start)
+        load_start(model.student.trunk, config.start)
     run_stages(config, store, model)
     scores = score_store(model, store, config.net.classes, config.settings.top_k, SPLITS)
     write_scores(config.out / "scores.csv", scores)
@@ -112,26 +112,6 @@ def run_stages(config: SwiftConfig, store: CropStore, model: SwiftModel) -> None
             model, store, classes, coloured, config.colour, out / "4-colour"
         ).metrics
     write_json(out / "validation.json", metrics)
-
-
-def start_trunk(model: SwiftModel, start: Path) -> None:
-    """Give the student's trunk the weights of a file.
-
-    Raises:
-        TrainingError: the file cannot be read, or its weights are of another trunk.
-    """
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(start)
-        model.student.trunk.load_state_dict(
-            {name.removeprefix("trunk."): value for name, value in tensors.items()}
-        )
-    except Exception as error:  # safetensors raises its own kinds
-        raise TrainingError(
-            f"The weights {start} do not fit the trunk ({type(error).__name__}). Allowed: "
-            "safetensors of the same encoder's trunk. Train without --start, or choose its encoder."
-        ) from error
 
 
 def locked_point(scores: Scores, store: CropStore) -> dict[str, object]:

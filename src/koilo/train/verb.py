@@ -31,7 +31,7 @@ RECIPES = {
         "Train a trunk on the cells of a crop store without labels, then probe it.",
     ),
     "semi": RecipeEntry(
-        "koilo.train.recipes.semi:train_semi",
+        "koilo.train.generations:train_semi",
         "koilo.train.recipes.semi:SemiConfig",
         "Train a cell classifier on labelled and unlabelled cells of a crop store.",
     ),

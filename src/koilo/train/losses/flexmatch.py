@@ -4,7 +4,9 @@ A class's status is how many unlabelled cells were last surely called so, by the
 It is divided by the largest status, or by the number of cells never sure where that is larger
 (the paper's warm-up), and mapped by x / (2 - x). Departures: as in the authors' code, a cell keeps
 its last sure call when it becomes unsure again, where the paper's eq. 5 counts it out; with several
-processes, each counts the cells that it has seen.
+processes, each counts the cells that it has seen. Until a first cell is sure by the fixed
+threshold all thresholds are 0 and every answer is a label, as in the paper: a run too short to
+become sure learns its own mistakes.
 
 [1] Zhang et al., "FlexMatch", NeurIPS 2021 (arXiv 2110.08263), eq. 5, 6, 7, 11.
 """
