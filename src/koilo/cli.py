@@ -57,7 +57,7 @@ VERBS: dict[str, Verb | str] = {
     "data bags": Verb(
         "koilo.pipeline.bags:bags",
         "koilo.pipeline.bags:BagsConfig",
-        "Cut the best cells of a manifest's slides into a crop store, to train end to end on.",
+        "Cut the best cells of a manifest's slides into a crop store.",
     ),
     "evaluate": Verb(
         "koilo.evaluate.verb:evaluate",

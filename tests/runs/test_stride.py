@@ -84,7 +84,10 @@ def test_tuning_tries_each_rate_once_and_later_runs_take_the_better(
     assert (tmp_path / "tuned.json").exists()
 
 
-def test_the_report_is_made_from_scores_alone(store: CropStore, out: Path, tmp_path: Path) -> None:
+def test_the_report_is_made_from_scores_alone(
+    store: CropStore, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stride_report, "DRAWS", 20)
     table = stride_report.Table([out])
     table.write(tmp_path / "scores.parquet")
     stored = pq.read_table(tmp_path / "scores.parquet")
