@@ -114,6 +114,14 @@ def test_beyond_that_it_is_the_nystrom_approximation() -> None:
     torch.testing.assert_close(nystrom_attention(q, k, v, 5), literal, rtol=0.02, atol=0.02)
 
 
+def test_half_precision_around_it_does_not_touch_the_inverse() -> None:
+    torch.manual_seed(5)
+    q, k, v = torch.randn(3, H, 23, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = nystrom_attention(q, k, v, 5)
+    torch.testing.assert_close(mixed, nystrom_attention(q, k, v, 5))
+
+
 def test_the_iteration_inverts() -> None:
     torch.manual_seed(3)
     a = torch.softmax(2 * torch.randn(4, 6, 6, dtype=torch.float64), dim=-1)

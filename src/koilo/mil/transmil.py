@@ -146,11 +146,14 @@ def nystrom_attention(q: Tensor, k: Tensor, v: Tensor, landmarks: int) -> Tensor
     segment = torch.arange(n, device=q.device) * landmarks // n  # (N,) number of its segment
     share = nn.functional.one_hot(segment, landmarks).to(q.dtype)  # (N, M)
     share = share / share.sum(dim=0)
-    q_mean, k_mean = share.T @ q, share.T @ k  # (H, M, d)
-    to_all = torch.softmax(q @ k_mean.mT, dim=-1)  # (H, N, M)
-    among = torch.softmax(q_mean @ k_mean.mT, dim=-1)  # (H, M, M)
-    from_all = torch.softmax(q_mean @ k.mT, dim=-1)  # (H, M, N)
-    return (to_all @ pseudo_inverse(among)) @ (from_all @ v)
+    # Half precision would leave nothing of an inverse that is found by iteration.
+    with torch.autocast(q.device.type, enabled=False):
+        q, k, v, share = (part.to(_at_least_single(part)) for part in (q, k, v, share))
+        q_mean, k_mean = share.T @ q, share.T @ k  # (H, M, d)
+        to_all = torch.softmax(q @ k_mean.mT, dim=-1)  # (H, N, M)
+        among = torch.softmax(q_mean @ k_mean.mT, dim=-1)  # (H, M, M)
+        from_all = torch.softmax(q_mean @ k.mT, dim=-1)  # (H, M, N)
+        return (to_all @ pseudo_inverse(among)) @ (from_all @ v)
 
 
 def pseudo_inverse(a: Tensor) -> Tensor:
@@ -162,3 +165,7 @@ def pseudo_inverse(a: Tensor) -> Tensor:
         az = a @ z
         z = 0.25 * z @ (13 * eye - az @ (15 * eye - az @ (7 * eye - az)))
     return z
+
+
+def _at_least_single(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
