@@ -79,7 +79,7 @@ class BagsConfig:
 
 
 def bags(config: BagsConfig) -> int:
-    """Cut the best cells of a manifest's slides into a crop store, to train end to end on.
+    """Cut the best cells of a manifest's slides into a crop store.
 
     Returns:
         exit status: 0, or 1 where a slide could not be read.
