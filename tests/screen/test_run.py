@@ -157,6 +157,25 @@ def test_scant_cells_never_push_a_suspicious_slide_down_the_list(bundle, tmp_pat
     assert index.index("scant/report.html") < index.index("calm/report.html")
 
 
+def test_a_laboratorys_own_limit_judges_adequacy_and_makes_another_key(bundle, good, tmp_path):
+    (tmp_path / "m.csv").write_text(f"slide_id,path,preparation\none,{good},thinprep\n")
+    out = tmp_path / "out"
+
+    def run(**limits: int) -> dict:
+        config = ScreenConfig(
+            (tmp_path / "m.csv",), out, model=str(bundle.folder), adequacy_limits=limits
+        )
+        assert screen(config) == 0
+        return json.loads((out / "one" / "result.json").read_text())
+
+    table, own = run(), run(thinprep=1)
+    assert table["adequacy"]["verdict"].startswith("scant")
+    assert own["adequacy"]["verdict"] == "adequate"
+    assert own["fingerprint"] != table["fingerprint"]
+    with pytest.raises(ConfigError, match="thinprepp"):
+        run(thinprepp=1)
+
+
 def test_a_second_run_into_a_folder_in_use_is_refused(setup):
     setup.out.mkdir()
     with folder_lock(setup.out), pytest.raises(OutputError, match="in use by another koilo run"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -75,6 +75,7 @@ def assess_slide(
     n_cells: int,
     suspicious: bool,
     preparation: str | None,
+    limits: Mapping[str, int],
     flags: Sequence[str],
 ) -> tuple[ImageQuality, Adequacy]:
     """Judge the picture and estimate the specimen's cells; neither withholds a number.
@@ -86,6 +87,7 @@ def assess_slide(
         n_cells: cells that the detector kept.
         suspicious: whether the slide was called positive.
         preparation: as the manifest says.
+        limits: a laboratory's own, by preparation; the table's where it has none.
         flags: findings of other parts, as ``mpp mismatch``.
     """
     qualities = [measure.quality for measure in measures]
@@ -97,6 +99,7 @@ def assess_slide(
     adequacy = estimate_adequacy(
         estimate_total(counts, len(measures)) if counts else None,
         preparation=preparation,
+        limits=limits,
         kind=slide.kind,
         suspicious=suspicious,
         reason=area.reason or "no foreground",

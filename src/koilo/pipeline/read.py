@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -49,10 +49,12 @@ class ReadSettings:
     """What the user may say about a reading.
 
     ``mpp``: µm per pixel where the manifest gives none. ``threads``: reader threads; 0 chooses.
+    ``limits``: a laboratory's own least number of squamous cells by preparation.
     """
 
     mpp: float | None = None
     threads: int = 0
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ def _read(
             n_cells=len(crops),
             suspicious=bool(call and call.positive),
             preparation=entry.preparation,
+            limits=settings.limits,
             flags=flags,
         )
         step_px0 = step_px * slide.downsample_at(detector.mpp)
