@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from koilo.bundle import load_bundle
+from koilo.config import parse
 from koilo.datasets.crop_store import CropStore
 from koilo.errors import TrainingError
 from koilo.evaluate.operating_point import lock_threshold
@@ -19,6 +20,7 @@ from koilo.train import LoopConfig
 from koilo.train.on_store import SwiftConfig, train_swift
 from koilo.train.recipes.swift import SwiftSettings
 from koilo.train.stages import NetConfig, build_model, score_store
+from tests.conftest import ROOT
 from tests.train.toy_store import make_toy_store
 
 LOOP = LoopConfig(steps=3, optimizer="adam", weight_decay=1e-3, device="cpu", threads=1)
@@ -114,3 +116,19 @@ def test_a_store_without_positives_to_lock_a_threshold_on_is_refused(store: Crop
     model = build_model(NET, 0)
     with pytest.raises(TrainingError, match="holds 0 positive of 5 slides"):
         score_store(model, replace(store, slides=slides), NET.classes, 4, ["validation"])
+
+
+def test_the_cpu_settings_are_the_twins_and_the_defaults_the_papers() -> None:
+    def config(*words: str) -> SwiftConfig:
+        return parse(
+            SwiftConfig, ["--store", "s", *words], prog="koilo train swift", description=""
+        )
+
+    twin = config("--config", str(ROOT / "runs" / "swift_cpu.yaml"))
+    assert (twin.net.encoder, twin.settings.top_k, twin.loop.steps) == ("convnext_twin", 48, 1500)
+    assert twin.colour is not None
+    assert twin.colour.lr == pytest.approx(twin.loop.lr / 10)
+    paper = config()
+    assert (paper.settings.n_cells, paper.settings.n_slides, paper.settings.top_k) == (128, 2, 256)
+    assert (paper.net.encoder, paper.loop.steps) == ("convnext_tiny", 320_000)
+    assert (paper.loop.optimizer, paper.loop.schedule) == ("adam", "linear")
