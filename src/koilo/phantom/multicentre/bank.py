@@ -20,7 +20,7 @@ MEASURES = (
     "nucleus_um2", "cell_um2", "nc_area", "n_nuclei", "contour", "elongation", "nuclear_density",
     "chromatin", "halo_um2", "nucleoli", "vacuoles",
 )  # fmt: skip
-_ROLE_SHARES = {"lesion": 0.46, "mimic": 0.32, "normal": 0.22}
+_ROLE_SHARES = {"lesion": 0.4, "mimic": 0.4, "normal": 0.2}
 _BYSTANDERS = {
     "neutrophil": 60,
     "debris": 40,

@@ -43,13 +43,15 @@ class CohortConfig:
     """cells of a slide that are drawn, best detection first"""
     crop_px: int = 64
     mpp: float = 0.75
-    bank_cells: int = 4000
-    """cells drawn for each of training, validation and tests, from which slides are dealt theirs"""
+    bank_cells: dict[str, int] = field(
+        default_factory=lambda: {"train": 10_000, "validation": 3_000, "test": 6_000}
+    )
+    """cells drawn for training, for validation and for the tests, from which slides are dealt"""
     sharpness: float = 5.0
     """by what the fitted noise of the detector's logit is divided (see docs/cohort.md)"""
     calibration_slides: int = 16
     """slides drawn, as attributes, in each round of finding a centre's rates of mimics"""
-    reference_crops: int = 100
+    reference_crops: int = 400
     """crops on which a centre's mean colour is measured while the unseen ones are moved away"""
     labelled: dict[str, int] = field(
         default_factory=lambda: {
@@ -83,7 +85,8 @@ def scaled(config: CohortConfig, divisor: int) -> CohortConfig:
             )
             for name, size in config.splits.items()
         },
-        bank_cells=max(400, round(config.bank_cells / divisor)),
+        bank_cells={n: max(400, round(k / divisor)) for n, k in config.bank_cells.items()},
+        reference_crops=max(100, round(config.reference_crops / divisor)),
         labelled={name: max(4, round(n / divisor)) for name, n in config.labelled.items()},
     )
 

@@ -26,7 +26,8 @@ _DEBRIS = ("debris", "red_cell", "mucus", "bacteria", "yeast")
 _DEBRIS_STEPS = (0.66, 0.82, 0.87, 0.97)
 """Where one kind of `_DEBRIS` ends and the next begins on the scale from 0 to 1."""
 _JITTER_UM = 1.2
-_STAIN_SIGMA = (0.05, 0.09, 0.09, 0.12)
+_STAIN_SIGMA = (0.08, 0.2, 0.2, 0.22)
+_LIGHT_SIGMA = 3.0
 _FILM = 1 << 19
 
 
@@ -159,7 +160,7 @@ class CropPainter:
         ]
 
 
-def stained(rng: np.random.Generator, centre: Centre) -> NDArray[np.float32]:
+def stained(rng: np.random.Generator) -> NDArray[np.float32]:
     """Factors (4,) by which one slide's dyes stray from its centre's."""
     return np.exp(rng.normal(0, _STAIN_SIGMA)).astype(np.float32)
 
@@ -193,8 +194,15 @@ def crops_of_slide(
     The first centre is the slide's own; the others show the same cells in their colours.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed))
-    factors = stained(rng, centres[0])
-    looks = [replace(centre, dye_gain=centre.dye_gain * factors) for centre in centres]
+    factors, light = stained(rng), rng.normal(0, _LIGHT_SIGMA)
+    looks = [
+        replace(
+            centre,
+            dye_gain=centre.dye_gain * factors,
+            white=(centre.white + light).clip(190, 254).astype(np.float32),
+        )
+        for centre in centres
+    ]
     out = [np.empty((len(entries), painter.size.px, painter.size.px, 3), np.uint8) for _ in looks]
     for position, entry in enumerate(entries):
         canvas, window, film = painter.canvas(rng, centres[0], cells, int(entry))

@@ -16,8 +16,8 @@ import numpy as np
 from koilo.phantom.kind import Kind, Spread
 from koilo.phantom.kinds import KINDS
 
-_FINE, _COARSE = Spread(0.12, 0.3, 0.03, 0.3), Spread(0.8, 0.14, 0.55, 1.0)
-_SMOOTH, _IRREGULAR = Spread(0.014, 0.35, 0.004, 0.035), Spread(0.1, 0.2, 0.065, 0.2)
+_FINE, _COARSE = Spread(0.1, 0.3, 0.03, 0.22), Spread(0.9, 0.1, 0.7, 1.0)
+_SMOOTH, _IRREGULAR = Spread(0.011, 0.3, 0.004, 0.025), Spread(0.13, 0.18, 0.09, 0.24)
 TEXTURES = ("fine smooth", "coarse smooth", "fine irregular", "coarse irregular")
 _ANY = (0.01, 0.44, 0.02, 0.53)
 _NEVER_BOTH = (0.06, 0.5, 0.44, 0.0)
@@ -186,20 +186,28 @@ def _lesions() -> list[CohortKind]:
     glandular: Look = {"darkness": _DARK, "nucleus_um2": _LARGE_SMALL_CELL}
     keratin: Look = {"tints": {"orange": 0.7, "pink": 0.3}, "darkness": _DARKER,
                      "nucleus_um2": _LARGE_SMALL_CELL}  # fmt: skip
+    plain: Look = {"cytoplasm": Spread(0.22, 0.3, 0.08, 0.8), "extra": {}}
     lower: Look = {"cell_um": Spread(23, 0.16, 16, 36)}
     return [
         CohortKind(_like("ascus", **mature | {"halo": 0.35}), "lesion", 1, _BOTH),
         CohortKind(
             _like(
                 "koilocyte",
-                **mature | {"nuclei": (0.75, 0.25), "nucleus_um2": Spread(114, 0.17, 86, 200)},
+                **mature
+                | {"nuclei": (0.75, 0.25), "nucleus_um2": Spread(114, 0.17, 86, 200)}
+                | plain,
             ),
             "lesion",
             1,
             _BOTH,
         ),
         CohortKind(_like("asch", **small | lower), "lesion", 1, _BOTH),
-        CohortKind(_like("hsil", **small), "lesion", 1, _BOTH),
+        CohortKind(
+            _like("hsil", group="small", cytoplasm=Spread(0.3, 0.3, 0.08, 0.8), **small),
+            "lesion",
+            1,
+            _BOTH,
+        ),
         CohortKind(_like("scc_keratinising", **keratin), "lesion", 0.45, _BOTH),
         CohortKind(
             _like("scc_nonkeratinising", **small | {"nucleoli": 0.5}), "lesion", 0.55, _BOTH

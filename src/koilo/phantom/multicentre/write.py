@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cache
+from functools import lru_cache
 from json import dumps, loads
 from multiprocessing import get_context
 from pathlib import Path
@@ -38,7 +38,7 @@ from koilo.phantom.multicentre.centres import (
     move_unseen,
 )
 from koilo.phantom.multicentre.config import TRAINING_CENTRES, CohortConfig, checked
-from koilo.phantom.multicentre.crops import CropPainter, CropSize, crops_of_slide
+from koilo.phantom.multicentre.crops import CropPainter, CropSize, crops_of_slide, stained
 from koilo.phantom.multicentre.labels import draw_labels
 from koilo.phantom.multicentre.plan import plan_slides
 from koilo.phantom.multicentre.ranked import BANK_OF, RankedSlide, rank_slides
@@ -51,7 +51,7 @@ from koilo.progress import log, progress
 _DRAWING = "drawing"
 """Folder of an unfinished cohort's banks and marks; gone when the cohort is whole."""
 _CHUNK = 12
-_CELLS_A_REFERENCE_SLIDE = 10
+_CROPS_A_REFERENCE = 10
 
 
 def write_cohort(out: Path, config: CohortConfig, *, workers: int = 2) -> CropStore:
@@ -141,17 +141,23 @@ def _bank_name(centre: int) -> str:
 def _reference(
     config: CohortConfig, number: int, centre: CohortCentre, bank: CellBank, model: DetectorModel
 ) -> Canvas:
-    """Painted crops of negative slides side by side, on which a centre's colour is measured."""
+    """Painted crops of negative slides side by side, on which a centre's colour is measured.
+
+    The slides stray in stain alike in all centres: only what differs between centres is measured.
+    """
     rng = np.random.default_rng(np.random.SeedSequence([config.seed, 0xEE, number]))
+    straying = np.random.default_rng(np.random.SeedSequence([config.seed, 0xEF]))
     painter = CropPainter(bank, CropSize(config.crop_px, config.mpp))
     rows = []
-    for _ in range(max(1, config.reference_crops // _CELLS_A_REFERENCE_SLIDE)):
+    for _ in range(max(1, config.reference_crops // _CROPS_A_REFERENCE)):
         cells = draw_cells_of_slide(
             rng, bank, centre, model, n_cells=6_000, lesion_class="", n_lesions=0
         )
-        entries = rng.choice(cells.best(config.top_k), _CELLS_A_REFERENCE_SLIDE)
+        entries = rng.choice(cells.best(config.top_k), _CROPS_A_REFERENCE)
         painted = [painter.canvas(rng, centre.centre, cells, int(entry))[0] for entry in entries]
-        rows.append(np.concatenate(painted, axis=1))
+        m = (painted[0].shape[0] - config.crop_px) // 2
+        inner = [canvas[m : m + config.crop_px, m : m + config.crop_px] for canvas in painted]
+        rows.append(np.concatenate(inner, axis=1) * stained(straying))
     return np.concatenate(rows, axis=0)
 
 
@@ -162,7 +168,7 @@ def _banks(folder: Path, config: CohortConfig, each: Each) -> dict[str, CellBank
         path = folder / f"bank-{name}.pickle"
         if not path.exists():
             log.info("Drawing the bank of cells for %s", name)
-            jobs = bank_jobs((config.seed, number), config.bank_cells)
+            jobs = bank_jobs((config.seed, number), config.bank_cells[name])
             write_bank(path, bank_of(each(draw_job, jobs, 32)))
         banks[name] = read_bank(path)
     return banks
@@ -228,7 +234,7 @@ def draw_chunk(job: dict[str, Any]) -> int:
     return n_crops
 
 
-@cache
+@lru_cache(maxsize=1)
 def _painter(bank: Path, px: int, mpp: float) -> CropPainter:
     cv2.setNumThreads(1)
     return CropPainter(read_bank(bank), CropSize(px, mpp))
