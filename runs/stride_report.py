@@ -28,7 +28,7 @@ from koilo.evaluate.operating_point import specificity_at
 from koilo.evaluate.scores import auc, sensitivity_specificity
 from koilo.files import atomic_path, write_json
 from koilo.train.record import git_commit
-from stride import METHODS
+from stride import COLOUR, METHODS
 
 SPLITS = ("test", "unseen", "unseen_twin")
 MOVED = 0.005
@@ -172,6 +172,7 @@ def page(table: Table, converged: dict[str, bool], options: argparse.Namespace) 
         },
         "tables": {
             "Verdicts": verdicts(table, converged),
+            "Share of the gap to the colour twins that is recovered": recovered(table),
             **{f"Methods, split {split}": methods(table, split, converged) for split in SPLITS},
         },
         "notes": [
@@ -219,6 +220,33 @@ def verdicts(table: Table, converged: dict[str, bool]) -> dict[str, Any]:
         holds = "holds" if found["low"] > 0 else "does not hold"
         rows.append([claim.text, claim.paper, shown, holds if judged else "not judged"])
     return {"columns": ["claim", "paper", "difference", "verdict"], "rows": rows}
+
+
+def recovered(table: Table) -> dict[str, Any]:
+    """What a colour method wins on unseen slides, as a share of what their colours cost SWIFT.
+
+    The twin of an unseen slide shows the same cells in a training centre's colours: SWIFT's gap
+    between the two is all that colour can explain.
+    """
+    if "swift" not in table.methods:
+        return {"columns": ["method"], "rows": []}
+
+    def value(method: str, split: str, measure: str) -> float:
+        positive = np.array([label != "NILM" for label in table.labels(split)])
+        return float(np.mean([MEASURES[measure](positive, s) for s in table.scores(method, split)]))
+
+    rows = []
+    for method in (name for name in COLOUR if name in table.methods):
+        row: list[Any] = [method]
+        for measure in MEASURES:
+            unseen = value("swift", "unseen", measure)
+            gap = value("swift", "unseen_twin", measure) - unseen
+            gain = value(method, "unseen", measure) - unseen
+            row += [round(gap, 3), round(gain, 3), round(gain / gap, 2) if gap > 0 else "no gap"]
+        rows.append(row)
+    parts = ("SWIFT's gap", "gain", "recovered")
+    columns = [f"{measure}: {part}" for measure in MEASURES for part in parts]
+    return {"columns": ["method", *columns], "rows": rows}
 
 
 def _difference(table: Table, claim: Claim) -> dict[str, float]:

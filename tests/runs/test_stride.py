@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from koilo.datasets.crop_store import CropStore
+from koilo.evaluate.scores import auc
 from koilo.train import LoopConfig
 from koilo.train.recipes.swift import SwiftSettings
 from koilo.train.stages import NetConfig, write_scores
@@ -98,6 +99,11 @@ def test_the_report_is_made_from_scores_alone(
         rows = page["tables"]["Verdicts"]["rows"]
         assert len(rows) == len(stride_report.CLAIMS)
         assert {row[-1] for row in rows} <= verdicts
+    shares = page["tables"]["Share of the gap to the colour twins that is recovered"]["rows"]
+    assert [row[0] for row in shares] == list(stride.COLOUR)
+    positive = [label != "NILM" for label in table.labels("unseen")]
+    won = [auc(positive, table.scores(name, "unseen")[0]) for name in ("random_shift", "swift")]
+    assert shares[1][2] == pytest.approx(won[0] - won[1], abs=5e-4)
     assert len(page["tables"]["Methods, split unseen"]["rows"]) == len(stride.METHODS)
 
 
