@@ -157,6 +157,7 @@ def _nucleus_look(
         grooved=bool(rng.random() < kind.groove),
         nucleoli=int(rng.integers(1, 4)) if rng.random() < kind.nucleoli else 0,
         warm=warm,
+        grain=kind.grain,
     )
 
 

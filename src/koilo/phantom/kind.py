@@ -26,8 +26,9 @@ class Kind:
     """What cells of one kind are like. Probabilities and weights need not sum to 1.
 
     ``nuclei`` are the weights of 1, 2, 3 … nuclei; ``tints`` those of the cytoplasm's colours;
-    ``outlines`` those of its shapes; ``dome`` 0 is a flat flake, 1 a ball; ``group`` names the
-    arrangement in which the kind may lie; ``mimic_of`` the lesions that a mimic resembles.
+    ``outlines`` those of its shapes; ``dome`` 0 is a flat flake, 1 a ball; ``grain`` multiplies the
+    size of chromatin clumps; ``group`` names the arrangement in which the kind may lie;
+    ``mimic_of`` the lesions that a mimic resembles.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Kind:
     irregularity: Spread = Spread(0.016, 0.4, 0.004, 0.2)
     darkness: Spread = Spread(0.75, 0.18, 0.25, 2.0)
     coarseness: Spread = Spread(0.16, 0.4, 0.02, 1.0)
+    grain: float = 1.0
     cytoplasm: Spread = Spread(0.24, 0.3, 0.05, 0.9)
     nuclei: tuple[float, ...] = (1.0,)
     halo: float = 0.0

@@ -12,7 +12,10 @@ from koilo.phantom.raster import Map, Raster
 
 @dataclass(frozen=True)
 class NucleusLook:
-    """What to paint: ``darkness`` mean haematoxylin, ``coarseness`` 0 fine to 1 clumped."""
+    """What to paint: ``darkness`` mean haematoxylin, ``coarseness`` 0 fine to 1 clumped.
+
+    ``grain`` multiplies the size of the clumps.
+    """
 
     darkness: float
     coarseness: float
@@ -21,6 +24,7 @@ class NucleusLook:
     grooved: bool
     nucleoli: int
     warm: float
+    grain: float = 1.0
 
 
 def paint_nucleus(
@@ -55,7 +59,7 @@ def paint_nucleus(
 
 def _chromatin(rng: np.random.Generator, raster: Raster, look: NucleusLook) -> Map:
     strength = 0.25 if look.smudged else 1.0
-    scale = 0.36 + 0.6 * look.coarseness
+    scale = (0.36 + 0.6 * look.coarseness) * look.grain
     clumps = raster.noise(rng, scale) + 0.6 * raster.noise(rng, 2.4 * scale)
     clumps = np.tanh(1.3 * clumps - 0.5 * look.coarseness)  # dark clumps on a paler ground
     fine = raster.noise(rng, 0.3)

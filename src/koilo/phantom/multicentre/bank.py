@@ -13,13 +13,23 @@ from numpy.typing import NDArray
 from koilo.files import atomic_path
 from koilo.phantom.bystanders import draw_bystander
 from koilo.phantom.drawing import draw_kind
-from koilo.phantom.multicentre.kinds import COHORT_KINDS, LESIONS, MIMICS, NAMES, NORMAL, textured
+from koilo.phantom.multicentre.kinds import (
+    COHORT_KINDS,
+    LESIONS,
+    MIMICS,
+    NAMES,
+    NORMAL,
+    plain,
+    textured,
+)
 from koilo.phantom.sprite import Sprite
 
 MEASURES = (
     "nucleus_um2", "cell_um2", "nc_area", "n_nuclei", "contour", "elongation", "nuclear_density",
     "chromatin", "halo_um2", "nucleoli", "vacuoles",
 )  # fmt: skip
+BACKGROUND = "background"
+"""Normal cells of plain texture that lie around the cells that crops are about."""
 _ROLE_SHARES = {"lesion": 0.4, "mimic": 0.4, "normal": 0.2}
 _BYSTANDERS = {
     "neutrophil": 60,
@@ -28,6 +38,7 @@ _BYSTANDERS = {
     "mucus": 8,
     "bacteria": 8,
     "yeast": 6,
+    BACKGROUND: 200,
 }
 _LEAST_A_KIND = 3
 _CELLS_FOR_ALL_BYSTANDERS = 400
@@ -68,7 +79,9 @@ def draw_job(job: Job) -> tuple[Sprite, str]:
     """One sprite and its texture; the same whatever else is drawn."""
     name, seed, fine = job
     rng = np.random.default_rng(np.random.SeedSequence(seed))
-    if name in _BYSTANDERS:
+    if name == BACKGROUND:
+        sprite, texture = _draw_background(rng), ""
+    elif name in _BYSTANDERS:
         sprite, texture = draw_bystander(rng, name), ""
     else:
         kind, texture = textured(COHORT_KINDS[name], rng)
@@ -117,6 +130,12 @@ def _count(name: str, n_cells: int) -> int:
     total = sum(COHORT_KINDS[other].weight ** 0.5 for other in group)
     share = kind.weight**0.5 / total
     return max(_LEAST_A_KIND, round(n_cells * _ROLE_SHARES[kind.role] * share))
+
+
+def _draw_background(rng: np.random.Generator) -> Sprite:
+    weights = np.array([COHORT_KINDS[name].weight for name in NORMAL])
+    kind = COHORT_KINDS[NORMAL[int(rng.choice(len(NORMAL), p=weights / weights.sum()))]].kind
+    return replace(draw_kind(rng, plain(kind)), kind=BACKGROUND)
 
 
 def _without_fine_pixels(sprite: Sprite) -> Sprite:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from koilo.phantom.arrangement import group_size, seats
 from koilo.phantom.canvas import Placement, Window, expose, margin_px, paint
 from koilo.phantom.centre import Centre
-from koilo.phantom.multicentre.bank import CellBank
-from koilo.phantom.multicentre.cells import SlideCells, normal_rates
+from koilo.phantom.multicentre.bank import BACKGROUND, CellBank
+from koilo.phantom.multicentre.cells import SlideCells
 from koilo.phantom.multicentre.kinds import COHORT_KINDS, NAMES
 from koilo.phantom.sprite import Sprite
 
 _GROUPED = ("glandular", "ball", "cobblestone", "syncytium", "small", "sheet", "file")
-_LARGEST_GROUP = 12
+_LARGEST_GROUP = 7
 _NEIGHBOUR_UM = 14.0
 """No other cell's middle lies nearer to the target's."""
 _REACH_UM = 44.0
@@ -26,6 +26,8 @@ _DEBRIS = ("debris", "red_cell", "mucus", "bacteria", "yeast")
 _DEBRIS_STEPS = (0.66, 0.82, 0.87, 0.97)
 """Where one kind of `_DEBRIS` ends and the next begins on the scale from 0 to 1."""
 _JITTER_UM = 1.2
+_MOST_NEUTROPHILS = 0.8
+"""A cell: more would hide what crops are about."""
 _STAIN_SIGMA = (0.08, 0.2, 0.2, 0.22)
 _LIGHT_SIGMA = 3.0
 _FILM = 1 << 19
@@ -45,17 +47,16 @@ class CropPainter:
     def __init__(self, bank: CellBank, size: CropSize) -> None:
         self.bank, self.size = bank, size
         self._rows_of = bank.rows_of
-        rates = normal_rates()
-        shares = np.array([rates[k] / max(len(rows), 1) for k, rows in enumerate(self._rows_of)])
-        weights = np.round(shares[bank.kind] / shares[shares > 0].min()).astype(int)
-        self._normal_rows = np.repeat(np.arange(len(bank.kind)), weights)
 
     def canvas(
         self, rng: np.random.Generator, centre: Centre, cells: SlideCells, entry: int
     ) -> tuple[NDArray[np.float32], Window, tuple[int, int]]:
         """Dye amounts around one cell with the margin that optics need, its window and film."""
         target = self.placed_cell(rng, cells, entry)
-        placements = [*self._background(rng, centre), *self._group(rng, target)]
+        placements = [
+            *self._background(rng, centre),
+            *self._group(rng, target, int(cells.row[entry])),
+        ]
         middle = np.mean([outline.mean(0) for outline in target.sprite.nuclei], axis=0)
         x, y = target.outline_um(middle[None].astype(np.float32))[0]
         x, y = np.array([x, y]) + rng.normal(0, _JITTER_UM, 2)
@@ -72,8 +73,8 @@ class CropPainter:
         """What covers a cell's nucleus, where its kind says so."""
         over = COHORT_KINDS[NAMES[kind]].laid_over
         if over == "cell":
-            rows, n, spread = self._rows_of[NAMES.index("intermediate")], 1, 3.0
-            sprites = [self.bank.sprites[int(rng.choice(rows))]]
+            n, spread = 1, 3.0
+            sprites = [self._bystander(rng, BACKGROUND)]
         elif over == "neutrophils":
             n, spread = int(rng.integers(1, 4)), 3.5
             sprites = [self._bystander(rng, "neutrophil") for _ in range(n)]
@@ -102,7 +103,7 @@ class CropPainter:
         """A neutrophil or a piece of debris at a place."""
         return self._placed(rng, [self._bystander(rng, name)], np.array([at_um]))
 
-    def _group(self, rng: np.random.Generator, target: Placement) -> list[Placement]:
+    def _group(self, rng: np.random.Generator, target: Placement, row: int) -> list[Placement]:
         """The target last, and where its kind lies in groups its fellows of the same texture."""
         kind = NAMES.index(target.sprite.kind)
         shape = COHORT_KINDS[NAMES[kind]].kind
@@ -115,14 +116,16 @@ class CropPainter:
                        disordered=lesion)  # fmt: skip
         own = places[int(rng.integers(len(places)))]
         turned = replace(target, angle=own.angle)
+        rows, texture = self._rows_of[kind], self.bank.texture[row]
+        alike = rows[self.bank.texture[rows] == texture]
         fellows = []
         for seat in places:
             dx, dy = seat.dx_um - own.dx_um, seat.dy_um - own.dy_um
             if seat is own or dx * dx + dy * dy > _REACH_UM**2:
                 continue
-            row = int(rng.choice(self._rows_of[kind]))
+            other = int(rng.choice(alike))
             fellow = replace(
-                turned, sprite=self.bank.sprites[row], x_um=dx, y_um=dy, angle=seat.angle
+                turned, sprite=self.bank.sprites[other], x_um=dx, y_um=dy, angle=seat.angle
             )
             fellows.append(fellow)
         return [*fellows, turned, *over]
@@ -131,9 +134,13 @@ class CropPainter:
         """Normal cells and bystanders around, at the centre's density."""
         mean = centre.cells_per_mm2 * rng.lognormal(np.log(0.8), 0.4) * (2 * _REACH_UM / 1000) ** 2
         n_cells, n_neutrophils, n_debris = rng.poisson(
-            [mean, mean * min(centre.neutrophils_per_cell, 2.5), mean * centre.debris_per_cell]
+            [
+                mean,
+                mean * min(centre.neutrophils_per_cell, _MOST_NEUTROPHILS),
+                mean * centre.debris_per_cell,
+            ]
         )
-        sprites = [self.bank.sprites[row] for row in rng.choice(self._normal_rows, n_cells)]
+        sprites = [self._bystander(rng, BACKGROUND) for _ in range(n_cells)]
         sprites += [self._bystander(rng, "neutrophil") for _ in range(n_neutrophils)]
         kinds = np.searchsorted(_DEBRIS_STEPS, rng.random(n_debris))
         sprites += [self._bystander(rng, _DEBRIS[kind]) for kind in kinds]

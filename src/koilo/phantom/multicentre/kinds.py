@@ -17,7 +17,8 @@ from koilo.phantom.kind import Kind, Spread
 from koilo.phantom.kinds import KINDS
 
 _FINE, _COARSE = Spread(0.1, 0.3, 0.03, 0.22), Spread(0.9, 0.1, 0.7, 1.0)
-_SMOOTH, _IRREGULAR = Spread(0.011, 0.3, 0.004, 0.025), Spread(0.13, 0.18, 0.09, 0.24)
+_COARSE_GRAIN = 1.8
+_SMOOTH, _IRREGULAR = Spread(0.011, 0.3, 0.004, 0.025), Spread(0.2, 0.15, 0.14, 0.32)
 TEXTURES = ("fine smooth", "coarse smooth", "fine irregular", "coarse irregular")
 _ANY = (0.01, 0.44, 0.02, 0.53)
 _NEVER_BOTH = (0.06, 0.5, 0.44, 0.0)
@@ -73,10 +74,16 @@ def textured(kind: CohortKind, rng: np.random.Generator) -> tuple[Kind, str]:
         replace(
             kind.kind,
             coarseness=_COARSE if coarse else _FINE,
+            grain=_COARSE_GRAIN if coarse else 1.0,
             irregularity=_IRREGULAR if irregular else _SMOOTH,
         ),
         texture,
     )
+
+
+def plain(kind: Kind) -> Kind:
+    """A kind with fine chromatin, a smooth contour and no halo."""
+    return replace(kind, coarseness=_FINE, irregularity=_SMOOTH, halo=0.0)
 
 
 def _like(base: str, name: str = "", **changes: Any) -> Kind:
