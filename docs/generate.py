@@ -47,7 +47,7 @@ def render_cli() -> str:
                 for inner in _load(verb)
             ]
         else:
-            parts.append(_block(f"koilo {name} --help", _help([name, "--help"])))
+            parts.append(_block(f"koilo {name} --help", _help([*name.split(), "--help"])))
     return "\n".join(parts)
 
 

@@ -103,6 +103,27 @@ def test_a_spec_that_lacks_something_says_what(folder):
         load_bundle(folder)
 
 
+@pytest.mark.parametrize(
+    ("point", "reason"),
+    [
+        ({}, "threshold"),
+        ({"threshold": "high"}, "high"),
+        ({"threshold": 0.4, "sensitivity_interval": [0.9, 0.8]}, "no interval"),
+        ({"threshold": 0.4, "temperature": "hot"}, "hot"),
+    ],
+)
+def test_an_operating_point_that_is_none_is_refused(folder, point, reason):
+    rewrite(folder, lambda spec: spec["operating_points"].update(sens95=point))
+    with pytest.raises(BundleError, match=f"operating points do not fit.*{reason}"):
+        load_bundle(folder)
+
+
+def test_an_operating_point_may_carry_its_intervals_and_calibration(folder):
+    point = {"threshold": 0.4, "sensitivity_interval": [0.9, 0.98], "temperature": 1.3}
+    rewrite(folder, lambda spec: spec["operating_points"].update(sens95=point))
+    assert load_bundle(folder).operating_point("sens95") == point
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"format": 99}'])
 def test_what_is_no_description_is_refused(folder, content):
     (folder / "bundle.json").write_text(content)

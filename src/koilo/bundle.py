@@ -198,6 +198,27 @@ def _check_spec(folder: Path, spec: Any) -> None:
         _check_folds([n for n in cells if n != NEGATIVE], [n for n in head if n != NEGATIVE])
     except (KeyError, TypeError, ValueError) as error:
         raise _unreadable(folder, f"its classes do not fit: {error}") from error
+    try:
+        for name, point in spec["operating_points"].items():
+            _check_point(name, point)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _unreadable(folder, f"its operating points do not fit: {error}") from error
+
+
+def _check_point(name: str, point: Mapping[str, Any]) -> None:
+    """A threshold is needed; intervals and calibration came later and may be absent.
+
+    Raises:
+        KeyError, TypeError, ValueError: saying what does not fit.
+    """
+    for field in ("threshold", "temperature", "prevalence", "set_prevalence"):
+        if field == "threshold" or field in point:
+            float(point[field])
+    for field in ("sensitivity_interval", "specificity_interval"):
+        if field in point:
+            low, high = (float(bound) for bound in point[field])
+            if not 0 <= low <= high <= 1:
+                raise ValueError(f"{name}: {field} {low:g} to {high:g} is no interval of a share")
 
 
 def _check_folds(cells: list[str], head: list[str]) -> None:
@@ -211,7 +232,8 @@ def _check_folds(cells: list[str], head: list[str]) -> None:
     try:
         fold_matrix(cells, head)
     except ValueError:
-        fold_matrix(head, cells)
+        if not fold_matrix(head, cells).any(axis=0).all():  # a cell class that no slide may have
+            raise
 
 
 def _unreadable(folder: Path, what: str) -> BundleError:

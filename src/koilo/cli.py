@@ -54,6 +54,31 @@ VERBS: dict[str, Verb | str] = {
         "koilo.datasets.verb:DataConfig",
         "Convert a public data set to a manifest.",
     ),
+    "data bags": Verb(
+        "koilo.pipeline.bags:bags",
+        "koilo.pipeline.bags:BagsConfig",
+        "Cut the best cells of a manifest's slides into a crop store.",
+    ),
+    "evaluate": Verb(
+        "koilo.evaluate.verb:evaluate",
+        "koilo.evaluate.verb:EvaluateConfig",
+        "Measure results or scores against the truth: tables, figures and a page.",
+    ),
+    "calibrate": Verb(
+        "koilo.evaluate.calibrate:calibrate",
+        "koilo.evaluate.calibrate:CalibrateConfig",
+        "Lock the threshold of a bundle anew on labelled slides of one's own.",
+    ),
+    "drift": Verb(
+        "koilo.evaluate.drift_report:drift",
+        "koilo.evaluate.drift_report:DriftConfig",
+        "Say whether two results folders differ, measure by measure; needs no labels.",
+    ),
+    "features": Verb(
+        "koilo.mil.encode:features",
+        "koilo.mil.encode:FeaturesConfig",
+        "Run a frozen encoder over a crop store and write a bag file for `train slide_head`.",
+    ),
     "models": Verb(
         "koilo.models:models",
         "koilo.models:ModelsConfig",
@@ -102,7 +127,9 @@ def _run(table: dict[str, Any], argv: list[str], prog: str) -> int:
     from koilo.errors import ConfigError
     from koilo.progress import start_logging
 
-    name, rest = argv[0], argv[1:]
+    two_words = " ".join(argv[:2])
+    name = two_words if two_words in table else argv[0]
+    rest = argv[len(name.split()) :]
     verb = table.get(name)
     if verb is None:
         raise ConfigError(

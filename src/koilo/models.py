@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,12 +48,18 @@ def describe(bundle: Bundle) -> str:
     for name, point in bundle.spec["operating_points"].items():
         lines.append(
             f"  {name:<13} p_positive >= {point['threshold']:.3g}: sensitivity "
-            f"{point['sensitivity']:.1%}, specificity {point['specificity']:.1%} "
+            f"{point['sensitivity']:.1%}{_bounds(point)}, specificity {point['specificity']:.1%} "
             f"on {point['n']} ({point['set']})"
         )
     lines.append("  trained on    " + "; ".join(bundle.spec["trained_on"]))
     lines.append("  not assessed  " + "; ".join(bundle.spec["not_assessed"]))
     return "\n".join(lines)
+
+
+def _bounds(point: Mapping[str, Any]) -> str:
+    """The interval of an operating point's sensitivity, which older bundles do not carry."""
+    interval = point.get("sensitivity_interval")
+    return f" ({interval[0]:.1%} to {interval[1]:.1%})" if interval else ""
 
 
 def _stage_line(name: str, stage: dict[str, Any] | Any) -> str:

@@ -15,6 +15,16 @@ SMALL = {
     "nanodet": {"n_stages": 2},
     "plain": {"widths": (8, 16), "blocks": (1, 1)},
     **{
+        name: {"widths": (8, 12, 16, 20), "depths": (1, 1, 1, 1), "stem": 8}
+        for name in ENCODERS
+        if name.startswith("resnet")
+    },
+    **{
+        name: {"width": 16, "depth": 2, "heads": 2, "patch_px": 8, "position_px": 32}
+        for name in ENCODERS
+        if name.startswith(("vit", "dinov2"))
+    },
+    **{
         name: {"widths": (8, 12, 16, 20), "depths": (1, 1, 2, 1)}
         for name in ENCODERS
         if name.startswith("convnext")

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from koilo.evaluate.operating_point import lock_operating_point, lock_threshold, specificity_at
+from koilo.evaluate.operating_point import (
+    OperatingPoint,
+    lock_operating_point,
+    lock_threshold,
+    specificity_at,
+    threshold_at_specificity,
+)
+from koilo.evaluate.proportions import share_interval
 from koilo.evaluate.scores import sensitivity_specificity
 
 
@@ -47,6 +54,27 @@ def test_the_locked_threshold_reaches_the_sensitivity_and_the_next_higher_score_
         assert sensitivity_specificity(truth, scores, higher.min())[0] < 0.95
     assert point.specificity == specificity_at(truth, scores)
     assert json.loads(json.dumps(point.to_dict()))["n_positive"] == int(truth.sum())
+
+
+@given(scored, st.floats(0, 1))
+def test_the_threshold_at_a_specificity_is_the_lowest_that_has_it(
+    rows: list[tuple[float, bool]], wanted: float
+) -> None:
+    scores, truth = map(np.array, zip(*rows, strict=True))
+    found = threshold_at_specificity(truth, scores, wanted)
+    reached = {t: sensitivity_specificity(truth, scores, t)[1] for t in np.unique(scores)}
+    enough = [t for t, specificity in reached.items() if specificity >= wanted - 1e-12]
+    assert found == min(enough, default=np.inf)
+
+
+def test_a_locked_point_carries_its_intervals_and_an_older_one_goes_without() -> None:
+    truth = [True] * 20 + [False] * 10
+    point = lock_operating_point(truth, [0.9] * 19 + [0.1] + [0.2] * 7 + [0.95] * 3, "made up")
+    found = share_interval(19, 20, method="clopper-pearson")
+    assert point.sensitivity_interval == (found.low, found.high)
+    assert point.specificity == 0.7
+    older = OperatingPoint(0.5, 1.0, 0.5, 3, 1, "an older bundle's").to_dict()
+    assert "sensitivity_interval" not in older
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import f1_score, roc_auc_score, roc_curve
 
 from koilo.evaluate.scores import (
     auc,
@@ -10,6 +10,7 @@ from koilo.evaluate.scores import (
     f1_by_class,
     macro_f1,
     reweighted,
+    roc_points,
     sensitivity_specificity,
 )
 
@@ -32,6 +33,14 @@ def test_auc_is_the_share_of_pairs_in_order(rows):
     negatives = [s for t, s in rows if not t]
     wins = sum((p > n) + (p == n) / 2 for p in positives for n in negatives)
     assert auc(*zip(*rows, strict=True)) == pytest.approx(wins / len(positives) / len(negatives))
+
+
+@given(labelled)
+def test_the_roc_curve_equals_scikit_learns(rows):
+    truth, score = zip(*rows, strict=True)
+    theirs = roc_curve(truth, score, drop_intermediate=False)
+    for ours, expected in zip(roc_points(truth, score), theirs, strict=False):
+        np.testing.assert_allclose(ours, expected)
 
 
 def test_auc_of_one_class_alone_is_nan():

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from koilo.datasets import LabelledCell, write_cells
+from koilo.datasets import LabelledCell, read_cells, write_cells
 from koilo.errors import ManifestError
 from koilo.manifest import SlideEntry, read_manifest, write_manifest
 from koilo.phantom import Bank, Centre, Clutter, draw_field
@@ -15,6 +15,7 @@ from koilo.phantom.patch import Patch, lay_over
 from koilo.phantom.truth_files import read_truth_parquet
 from koilo.phantom.verb import PhantomConfig, phantom
 from koilo.slides import open_slide
+from koilo.taxonomy import CYTOLOGY
 
 MPP = 0.5
 LESIONS: tuple[dict[str, int], ...] = ({"HSIL": 5}, {}, {"HSIL": 4, "LSIL": 2}, {})
@@ -102,6 +103,67 @@ def test_the_truth_of_a_real_cell_lies_on_its_nucleus(composed: Path) -> None:
                 total += 1
                 dark += image[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].mean() < 0.85 * glass
     assert dark / total > 0.85
+
+
+@pytest.fixture(scope="module")
+def of_fields(fields: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("of_fields")
+    config = PhantomConfig(
+        "cytology",
+        out,
+        slides=4,
+        seed=3,
+        size_px=1400,
+        cells=40,
+        composed=fields / "manifest.csv",
+        composed_of="fields",
+    )
+    assert phantom(config) == 0
+    return out
+
+
+def test_a_whole_field_brings_all_its_cells_but_those_cut_by_its_border(
+    of_fields: Path, fields: Path
+) -> None:
+    mpp_of = {entry.slide_id: entry.mpp for entry in read_manifest(of_fields / "manifest.csv")}
+    held = list(read_cells(fields / "cells.csv", [f"field{i}" for i in range(4)]))
+    for path in (of_fields / "truth").glob("*.parquet"):
+        real = [truth for truth in read_truth_parquet(path) if truth.kind == "real"]
+        assert real
+        for source in {truth.source for truth in real}:
+            here = np.array([t.point_px for t in real if t.source == source])
+            cells = [cell for cell in held if cell.slide_id == source]
+            there = np.array([(c.x_px0 + c.w_px0 / 2, c.y_px0 + c.h_px0 / 2) for c in cells])
+            inside = ((there > 10) & (there < 390)).all(axis=1)  # half of the seam is 4.5 µm
+            assert inside.sum() <= len(here) <= len(there)
+            # Turned and mirrored as a whole: its cells are as far apart as on the field.
+            apart_um = np.linalg.norm(here[:, None] - here[None], axis=-1) * mpp_of[path.stem]
+            known_um = np.linalg.norm(there[:, None] - there[None], axis=-1) * MPP
+            nearest = np.abs(apart_um.ravel()[:, None] - known_um.ravel()[None]).min(axis=1)
+            assert nearest.max() < 0.6
+
+
+def test_a_slide_of_whole_fields_holds_no_class_graver_than_its_label(of_fields: Path) -> None:
+    for entry in read_manifest(of_fields / "manifest.csv"):
+        truths = read_truth_parquet(of_fields / "truth" / f"{entry.slide_id}.parquet")
+        assert max((t.label for t in truths), key=CYTOLOGY.index) == entry.label
+        with open_slide(entry.path) as slide:
+            assert slide.synthetic == "composed"
+
+
+def test_a_slide_for_which_no_lesion_is_left_is_refused_not_mislabelled(
+    fields: Path, tmp_path: Path
+) -> None:
+    config = PhantomConfig(
+        "cytology",
+        tmp_path,
+        size_px=300,
+        cells=20,
+        composed=fields / "manifest.csv",
+        composed_of="fields",
+    )
+    with pytest.raises(ManifestError, match="No HSIL cell is left for composed slide 1"):
+        phantom(config)
 
 
 def test_glass_upon_glass_leaves_no_seam() -> None:

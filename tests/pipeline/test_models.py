@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import pytest
 import torch
 
 from koilo.bundle import load_bundle, write_bundle
-from koilo.errors import BundleError
-from koilo.pipeline import load_models
+from koilo.errors import BundleError, SlideError
+from koilo.manifest import SlideEntry
+from koilo.pipeline import load_models, read_one
 from tests.pipeline import toys
 
 CPU = torch.device("cpu")
@@ -37,10 +39,10 @@ def test_a_bundle_that_fits_together_is_loaded(bundle):
         lambda spec: spec["stages"]["cells"].update(model="resnet-9000"),
         lambda spec: spec["stages"]["detector"].update(top_k=0),
         lambda spec: spec["stages"]["detector"].pop("mpp"),
-        lambda spec: spec["operating_points"].pop("sens95_field"),
+        lambda spec: spec["operating_points"].clear(),
         lambda spec: spec["operating_points"]["sens95"].pop("threshold"),
     ],
-    ids=["head width", "head classes", "cell classes", "cell model", "top_k", "mpp", "field point",
+    ids=["head width", "head classes", "cell classes", "cell model", "top_k", "mpp", "no point",
          "no threshold"],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_before_any_slide(bundle, tmp_path, change):
@@ -51,6 +53,18 @@ def test_what_does_not_fit_is_refused_before_any_slide(bundle, tmp_path, change)
     with pytest.raises(BundleError) as caught:
         load_models(broken, CPU)
     assert "\n" not in str(caught.value)
+
+
+def test_a_bundle_without_a_threshold_for_fields_judges_slides_alone(bundle, slides, tmp_path):
+    only = variant(
+        bundle, tmp_path / "b", lambda spec: spec["operating_points"].pop("sens95_field")
+    )
+    models = load_models(only, CPU)
+    assert models.kinds == ("slide",)
+    assert read_one(SlideEntry("s", slides["lesion"]), models).result.threshold == 0.5
+    cv2.imwrite(str(tmp_path / "field.png"), toys.draw_cells((300, 300), 4, 1))
+    with pytest.raises(SlideError, match="locked for slides only"):
+        read_one(SlideEntry("f", tmp_path / "field.png", mpp=0.5), models)
 
 
 def test_the_toy_really_is_what_the_tests_take_it_for(models):

@@ -53,6 +53,15 @@ def test_cells_come_best_first_and_crops_are_theirs(lesion):
         assert red == (cell.label == "HSIL")
 
 
+def test_the_focus_map_says_what_the_image_quality_says(lesion):
+    blur_um, _, limit_um = lesion.quality_map
+    judged = blur_um[np.isfinite(blur_um)]
+    measures = lesion.result.image_quality.measures
+    assert len(judged) == measures["tiles_judged_for_focus"] > 0
+    assert np.median(judged) == pytest.approx(measures["blur_um_median"])
+    assert (judged > limit_um).mean() == measures["blurred_share"] < 0.5
+
+
 def test_a_slide_of_normal_cells_is_nilm_below_the_threshold(slides, models):
     result = read(slides["normal"], models).result
     assert (result.label, result.positive, result.n_cells) == ("NILM", False, 120)

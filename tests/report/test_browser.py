@@ -27,6 +27,16 @@ _OUTSIDE = """() => {
     .filter(e => !e.closest('.wide-table'))
     .map(e => e.tagName + ' ' + e.className + ': ' + e.textContent.trim().slice(0, 60));
 }"""
+# Words of a table's head that are broken within: each line of a word is a box of its own.
+_BROKEN_WORDS = r"""() => [...document.querySelectorAll('thead th')].flatMap(e => {
+  const text = [...e.childNodes].find(n => n.nodeType === 3);
+  if (!text) return [];
+  return [...text.data.matchAll(/\S+/g)].filter(word => {
+    const range = document.createRange();
+    range.setStart(text, word.index); range.setEnd(text, word.index + word[0].length);
+    return range.getClientRects().length > 1;
+  }).map(word => word[0]);
+})"""
 _BROKEN = "() => [...document.images].filter(i => !i.complete || !i.naturalWidth).length"
 
 
@@ -68,6 +78,7 @@ def _look(browser: Any, path: Path) -> None:
     for width in (1200, 800, 390):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate(_OUTSIDE) == [], f"{path.name} at {width} px"
+        assert page.evaluate(_BROKEN_WORDS) == [], f"{path.name} at {width} px"
     assert page.evaluate(_BROKEN) == 0
     assert [url for url in fetched if not url.startswith("data:")] == [path.as_uri()]
     assert faults == []

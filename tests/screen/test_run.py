@@ -112,7 +112,7 @@ def test_what_a_run_computes_on_does_not_change_the_key(setup):
 
 def test_a_moved_slide_is_not_read_again_but_its_new_place_is_written_down(setup):
     def move(config):
-        new = config.paths[0].parent / "moved"
+        new = config.paths[0].parent / "moved & gone"
         shutil.move(config.paths[0], new)
         return replace(config, paths=(new,))
 
@@ -120,8 +120,11 @@ def test_a_moved_slide_is_not_read_again_but_its_new_place_is_written_down(setup
     fingerprint = read_slide_result(setup.out / "a").fingerprint
     assert screen(move(setup)) == 0
     result = read_slide_result(setup.out / "a")
-    assert (Path(result.path).parent.name, result.fingerprint) == ("moved", fingerprint)
+    assert (Path(result.path).parent.name, result.fingerprint) == ("moved & gone", fingerprint)
     assert len(result.cells) == 20
+    report = (setup.out / "a" / "report.html").read_text("utf-8")
+    assert "moved &amp; gone/a.tiff" in report
+    assert str(setup.paths[0]) not in report
 
 
 def test_a_failed_slide_is_tried_again_and_forgotten_once_it_succeeds(setup, good):
@@ -152,6 +155,25 @@ def test_scant_cells_never_push_a_suspicious_slide_down_the_list(bundle, tmp_pat
     assert "| calm | below the review threshold" in second
     index = (out / "index.html").read_text()
     assert index.index("scant/report.html") < index.index("calm/report.html")
+
+
+def test_a_laboratorys_own_limit_judges_adequacy_and_makes_another_key(bundle, good, tmp_path):
+    (tmp_path / "m.csv").write_text(f"slide_id,path,preparation\none,{good},thinprep\n")
+    out = tmp_path / "out"
+
+    def run(**limits: int) -> dict:
+        config = ScreenConfig(
+            (tmp_path / "m.csv",), out, model=str(bundle.folder), adequacy_limits=limits
+        )
+        assert screen(config) == 0
+        return json.loads((out / "one" / "result.json").read_text())
+
+    table, own = run(), run(thinprep=1)
+    assert table["adequacy"]["verdict"].startswith("scant")
+    assert own["adequacy"]["verdict"] == "adequate"
+    assert own["fingerprint"] != table["fingerprint"]
+    with pytest.raises(ConfigError, match="thinprepp"):
+        run(thinprepp=1)
 
 
 def test_a_second_run_into_a_folder_in_use_is_refused(setup):

@@ -64,12 +64,36 @@ def config(tmp_path: Path, **changes: Any) -> SlideHeadConfig:
 @pytest.mark.parametrize("head", sorted(HEADS))
 def test_every_head_learns_on_bags_whose_signal_is_plain(tmp_path: Path, head: str) -> None:
     make_bags(tmp_path / "bags.npz")
-    train_slide_head(config(tmp_path, head=head))
+    rate = 2e-3 if head == "transmil" else LOOP.lr
+    train_slide_head(config(tmp_path, head=head, loop=replace(LOOP, lr=rate)))
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())["metrics"]
     assert metrics["auc"] > 0.8, metrics
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["config"]["settings"]["head"] == head
     assert list(run["data_sha256"]) == [str(tmp_path / "bags.npz")]
+
+
+def test_a_head_learns_by_the_ordinal_loss_too(tmp_path: Path) -> None:
+    make_bags(tmp_path / "bags.npz")
+    train_slide_head(config(tmp_path, head="abmil", loss="ordinal"))
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())["metrics"]
+    assert metrics["auc"] > 0.8, metrics
+
+
+def test_the_losses_that_a_head_adds_are_trained_and_logged(tmp_path: Path) -> None:
+    make_bags(tmp_path / "bags.npz")
+    train_slide_head(config(tmp_path, head="clam_sb", head_config={"width": 16, "hidden": 8}))
+    lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    steps = [json.loads(line) for line in lines]
+    cells = [line["cells"] for line in steps if "cells" in line]
+    assert len(cells) >= 3
+    assert cells[-1] < cells[0]
+
+
+def test_cells_without_what_a_head_should_read_are_refused(tmp_path: Path) -> None:
+    make_bags(tmp_path / "bags.npz")
+    with pytest.raises(TrainingError, match="nothing that inputs 'features' reads"):
+        train_slide_head(config(tmp_path, inputs="features"))
 
 
 def test_the_command_line_trains_and_refuses_an_unknown_recipe(
@@ -101,8 +125,10 @@ def test_bags_of_one_class_are_refused(tmp_path: Path) -> None:
 
 
 def test_all_wrong_settings_are_named_in_one_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"inputs is 'pixels'.*NILM first.*batch is 0"):
-        config(tmp_path, inputs="pixels", classes=("LSIL", "NILM"), batch=0)
+    with pytest.raises(
+        ConfigError, match=r"inputs is 'pixels'.*loss is 'L2'.*NILM first.*batch is 0"
+    ):
+        config(tmp_path, inputs="pixels", loss="L2", classes=("LSIL", "NILM"), batch=0)
 
 
 def drawn(settings: SlideHeadConfig, n_cells: int = 40) -> list[torch.Tensor]:

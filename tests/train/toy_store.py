@@ -14,18 +14,24 @@ LABELS = ("NILM", "ASC-US", "NILM", "LSIL", "NILM", "ASC-H", "NILM", "HSIL+SCC",
 CELL_CLASS = {"ASC-H": "ASC-H+HSIL+SCC", "HSIL+SCC": "ASC-H+HSIL+SCC"}
 
 
-def make_toy_store(folder: Path, *, n_slides: int = 20, seed: int = 0) -> CropStore:
+def make_toy_store(
+    folder: Path,
+    *,
+    n_slides: int = 20,
+    seed: int = 0,
+    splits: tuple[str, ...] = ("train", "validation"),
+) -> CropStore:
     """``n_slides`` slides of six cells, two of them lesions where the slide is positive.
 
-    The first half is for training, the rest for validation; the first two cells of each training
-    slide carry a given label.
+    Splits follow each other in equal parts; the first two cells of each training slide carry a
+    given label.
     """
     rng = np.random.default_rng(seed)
     writer = CropStoreWriter(folder, n_crops=n_slides * CELLS_A_SLIDE, crop_px=SIDE, mpp=0.75)
     slides, names, ranks, given, truth = [], [], [], [], []
     for number in range(n_slides):
         label = LABELS[number % len(LABELS)]
-        split = "train" if number < n_slides // 2 else "validation"
+        split = splits[number * len(splits) // n_slides]
         slide = StoredSlide(f"s{number:02d}", f"C{number % 2}", split, label)
         slides.append(slide)
         for rank in range(CELLS_A_SLIDE):

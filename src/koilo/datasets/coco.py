@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,20 @@ def convert_coco(source: Path, facts: SourceFacts) -> Conversion:
     Raises:
         ManifestError: the JSON is not COCO, or names a picture that is not there.
     """
-    path = _find_json(source)
+    return read_coco(_find_json(source), facts, places=("", "images"))
+
+
+def read_coco(path: Path, facts: SourceFacts, *, places: Sequence[str]) -> Conversion:
+    """Convert one COCO JSON.
+
+    Args:
+        path: the JSON.
+        facts: labels of categories that are not Bethesda's, and the pixel size.
+        places: folders beside the JSON in which pictures are looked for, in order.
+
+    Raises:
+        ManifestError: the JSON is not COCO, or names a picture that is not there.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         names = {row["id"]: str(row["name"]) for row in value["categories"]}
@@ -41,9 +54,12 @@ def convert_coco(source: Path, facts: SourceFacts) -> Conversion:
             f"{path} is not COCO ({type(error).__name__}: {error}). {_ALLOWED} Check the file."
         ) from error
     labels = map_labels(path, used, facts.labels)
-    pictures = {key: _picture(path.parent, file) for key, file in files.items()}
+    pictures = {
+        key: _picture([path.parent / place for place in places], file)
+        for key, file in files.items()
+    }
     missing = [f"{files[key]} is not there" for key, picture in pictures.items() if not picture]
-    refuse(path, missing, "Pictures lie beside the JSON or in images/.")
+    refuse(path, missing, f"Pictures lie in {' or '.join(p or 'its folder' for p in places)}.")
     ids = dict(zip(files, unique_ids_of(list(files.values())), strict=True))
     slides = tuple(
         _slide(ids[key], picture, images[key], facts)
@@ -90,10 +106,10 @@ def _find_json(source: Path) -> Path:
     return found[0]
 
 
-def _picture(folder: Path, file: str) -> Path | None:
-    for place in (folder / file, folder / "images" / file):
-        if place.exists():
-            return place.resolve()
+def _picture(folders: Sequence[Path], file: str) -> Path | None:
+    for folder in folders:
+        if (folder / file).exists():
+            return (folder / file).resolve()
     return None
 
 

@@ -34,6 +34,8 @@ class Conversion:
     cells: tuple[LabelledCell, ...]
     left_out: tuple[str, ...] = ()
     """what the source held and this does not, each with its reason"""
+    notes: tuple[str, ...] = ()
+    """what whoever uses it has to know"""
 
 
 def write_conversion(out: Path, conversion: Conversion) -> None:

@@ -18,7 +18,10 @@ from koilo.progress import log
 
 DATASETS = {
     "coco": "koilo.datasets.coco:convert_coco",
+    "comparison_detector": "koilo.datasets.comparison_detector:convert_comparison_detector",
     "cric": "koilo.datasets.cric:convert_cric",
+    "herlev": "koilo.datasets.herlev:convert_herlev",
+    "mendeley_lbc": "koilo.datasets.mendeley_lbc:convert_mendeley_lbc",
     "qupath": "koilo.datasets.qupath:convert_qupath",
     "sipakmed": "koilo.datasets.sipakmed:convert_sipakmed",
     "yolo": "koilo.datasets.yolo:convert_yolo",
@@ -30,7 +33,7 @@ class DataConfig:
     """Convert a data set."""
 
     name: str = field(metadata={"positional": "one"})
-    """coco, cric, qupath, sipakmed or yolo"""
+    """coco, comparison_detector, cric, herlev, mendeley_lbc, qupath, sipakmed or yolo"""
     source: Path = field(metadata={"positional": "one"})
     """folder (or COCO's JSON) of the data set"""
     out: Path = field(metadata={"result": False})
@@ -82,7 +85,7 @@ def data(config: DataConfig) -> None:
         OutputError: ``config.out`` cannot be written.
     """
     for note in _convert(config):
-        log.info("left out: %s", note)
+        log.info("%s", note)
     manifest = config.out / "manifest.csv"
     slides = read_manifest(manifest)
     if config.split_by:
@@ -104,7 +107,7 @@ def data(config: DataConfig) -> None:
 
 
 def _convert(config: DataConfig) -> tuple[str, ...]:
-    """Write the two files; gives what was left out."""
+    """Write the two files; gives what the user has to know of them."""
     module, _, function = DATASETS[config.name].partition(":")
     convert: Any = getattr(importlib.import_module(module), function)
     if config.name == "cric":  # says itself all that the others must be told
@@ -115,4 +118,4 @@ def _convert(config: DataConfig) -> tuple[str, ...]:
         SourceFacts(config.labels, config.mpp, config.centre, config.preparation, config.box_um),
     )
     write_conversion(config.out, conversion)
-    return tuple(conversion.left_out)
+    return (*conversion.notes, *(f"left out: {note}" for note in conversion.left_out))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
+_IN_SEQUENCE = ("ResNetConvLayer", "ResNetShortCut")
+"""Layers of transformers' ResNet that run their children in the order they stand in."""
+
 
 def fold_batchnorm(model: nn.Module) -> nn.Module:
-    """Fold every convolution-BatchNorm pair inside a `Sequential` of ``model``, in place.
+    """Fold every convolution-BatchNorm pair of ``model`` that is run in sequence, in place.
 
     The output in eval mode stays the same up to rounding; the model can no longer be trained
     sensibly. Returns ``model`` for chaining.
@@ -18,12 +23,11 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     if model.training:
         raise ValueError("fold_batchnorm needs a model in eval mode; call model.eval() first.")
     for module in model.modules():
-        if isinstance(module, nn.Sequential):
-            for first, second in zip(range(len(module)), range(1, len(module)), strict=False):
-                conv, norm = module[first], module[second]
+        if isinstance(module, nn.Sequential) or type(module).__name__ in _IN_SEQUENCE:
+            for (name, conv), (norm_name, norm) in pairwise(list(module.named_children())):
                 if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                    module[first] = _folded(conv, norm)
-                    module[second] = nn.Identity()
+                    setattr(module, name, _folded(conv, norm))
+                    setattr(module, norm_name, nn.Identity())
     return model
 
 

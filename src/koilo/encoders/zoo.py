@@ -33,6 +33,8 @@ class EncoderEntry:
 
 
 _CONVNEXT = "koilo.encoders.convnext:ConvNextTrunk"
+_RESNET = "koilo.encoders.resnet:ResNetTrunk"
+_VIT = "koilo.encoders.vit:ViTTrunk"
 
 ENCODERS: dict[str, EncoderEntry] = {
     "nanodet": EncoderEntry(
@@ -74,6 +76,42 @@ ENCODERS: dict[str, EncoderEntry] = {
         _CONVNEXT,
         "Apache-2.0 (transformers)",
         {"widths": (96, 192, 384, 768), "depths": (3, 3, 9, 3)},
+    ),
+    "resnet18": EncoderEntry(
+        _RESNET,
+        "Apache-2.0 (transformers)",
+        {"widths": (64, 128, 256, 512), "depths": (2, 2, 2, 2), "stem": 64, "block": "basic"},
+    ),
+    "resnet_twin": EncoderEntry(
+        _RESNET,
+        "Apache-2.0 (transformers)",
+        {"widths": (20, 40, 80, 160), "depths": (2, 2, 2, 2), "stem": 20, "block": "basic"},
+        mpp=0.75,
+        input_px=64,
+    ),
+    "vit_small": EncoderEntry(
+        _VIT,
+        "Apache-2.0 (transformers)",
+        {"family": "vit", "width": 384, "depth": 12, "heads": 6, "patch_px": 16, "position_px": 96},
+    ),
+    "vit_twin": EncoderEntry(
+        _VIT,
+        "Apache-2.0 (transformers)",
+        {"family": "vit", "width": 120, "depth": 6, "heads": 4, "patch_px": 8, "position_px": 64},
+        mpp=0.75,
+        input_px=64,
+    ),
+    "dinov2_small": EncoderEntry(
+        _VIT,
+        "Apache-2.0 (transformers)",
+        {
+            "family": "dinov2",
+            "width": 384,
+            "depth": 12,
+            "heads": 6,
+            "patch_px": 14,
+            "position_px": 518,
+        },
     ),
 }
 

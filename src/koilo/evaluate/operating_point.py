@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from koilo.evaluate.proportions import share_interval
 from koilo.evaluate.scores import sensitivity_specificity
 
 SENSITIVITY = 0.95
@@ -30,10 +31,13 @@ class OperatingPoint:
     n_positive: int
     set: str
     """the set in words: data, split, model"""
+    sensitivity_interval: tuple[float, float] | None = None
+    """95 %, by Clopper and Pearson; None where it was not stored"""
+    specificity_interval: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as bundle.json holds them."""
-        return asdict(self)
+        """Plain values, as bundle.json holds them; what is None is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def lock_threshold(truth: ArrayLike, score: ArrayLike, sensitivity: float = SENSITIVITY) -> float:
@@ -74,8 +78,16 @@ def lock_operating_point(
         raise ValueError("there is no negative; a specificity cannot be stated")
     threshold = lock_threshold(positive, scores, sensitivity)
     reached, specificity = sensitivity_specificity(positive, scores, threshold)
+    n, n_positive = len(positive), int(positive.sum())
     return OperatingPoint(
-        threshold, reached, specificity, len(positive), int(positive.sum()), set_name
+        threshold,
+        reached,
+        specificity,
+        n,
+        n_positive,
+        set_name,
+        _interval(reached, n_positive),
+        _interval(specificity, n - n_positive),
     )
 
 
@@ -89,6 +101,38 @@ def specificity_at(truth: ArrayLike, score: ArrayLike, sensitivity: float = SENS
     """
     threshold = lock_threshold(truth, score, sensitivity)
     return sensitivity_specificity(truth, score, threshold)[1]
+
+
+def threshold_at_specificity(truth: ArrayLike, score: ArrayLike, specificity: float) -> float:
+    """The lowest score of the set that keeps this share of negatives below it.
+
+    For comparing methods at equal specificity (the paper's confusion tables stand at 0.65).
+
+    Args:
+        truth: (N,) booleans, True = positive.
+        score: (N,) numbers, higher = more suspicious.
+        specificity: the least share of negatives below, 0 to 1.
+
+    Returns:
+        a score of the set, or infinity where even the highest is too low.
+
+    Raises:
+        ValueError: no negative, a score that is not finite, or a specificity out of range.
+    """
+    positive, scores = _checked(truth, score)
+    if not 0 <= specificity <= 1:
+        raise ValueError(f"specificity {specificity} is out of range; allowed: 0 to 1")
+    if positive.all():
+        raise ValueError("there is no negative; a specificity cannot be stated")
+    steps = np.unique(scores)  # ascending
+    below = np.searchsorted(np.sort(scores[~positive]), steps, side="left") / (~positive).sum()
+    enough = steps[below >= specificity - 1e-12]
+    return float(enough[0]) if enough.size else math.inf
+
+
+def _interval(share: float, n: int) -> tuple[float, float]:
+    found = share_interval(round(share * n), n, method="clopper-pearson")
+    return found.low, found.high
 
 
 def _checked(truth: ArrayLike, score: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:

@@ -41,6 +41,23 @@ def sensitivity_specificity(
     return _share(called[positive]), _share(~called[~positive])
 
 
+def roc_points(truth: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats]:
+    """The ROC curve: ``(false positive rate, true positive rate)``, (T,) each, from 0 to 1.
+
+    One point a distinct score, highest first; NaN rates where a class is absent.
+    """
+    positive, scores = np.asarray(truth, dtype=bool), np.asarray(score, dtype=float)
+    order = np.argsort(-scores, kind="stable")
+    last_of_ties = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    hits, alarms = np.cumsum(positive[order]), np.cumsum(~positive[order])
+
+    def rate(counts: NDArray[np.int64]) -> Floats:
+        total = counts[-1] if counts.size and counts[-1] else np.nan
+        return np.concatenate([[0.0], counts[last_of_ties] / total])
+
+    return rate(alarms), rate(hits)
+
+
 def confusion(
     truth: Sequence[str], called: Sequence[str], classes: Sequence[str]
 ) -> NDArray[np.int64]:

@@ -13,14 +13,18 @@ from koilo.errors import ConfigError
 
 HEADS = {
     "abmil": "koilo.mil.abmil:Abmil",
+    "clam_mb": "koilo.mil.clam:ClamMb",
+    "clam_sb": "koilo.mil.clam:ClamSb",
     "dense_attention": "koilo.mil.dense_attention:DenseAttention",
     "evidence": "koilo.mil.evidence:EvidenceHead",
     "max": "koilo.mil.pooling:MaxHead",
     "mean": "koilo.mil.pooling:MeanHead",
+    "transmil": "koilo.mil.transmil:TransMil",
 }
 """Name -> class. Each is built as ``Head(d_in, n_classes, **config)`` and called as
 ``head(x (B, N, D), mask (B, N)) -> (logits (B, C), attention (B, N) or None)``; in ``mask`` True
-marks a real cell, and every bag holds one at least."""
+marks a real cell, and every bag holds one at least. A head that learns from more than the slide's
+class has ``extra_losses(x, mask, labels (B,)) -> {name: scalar}``, which training adds."""
 
 
 def build_head(name: str, d_in: int, n_classes: int, config: Mapping[str, Any]) -> nn.Module:

@@ -34,7 +34,9 @@ class Centre:
     Shapes and units: ``stain`` (3, 4) base-10 optical density per unit of dye, columns as `DYES`;
     ``dye_gain`` (4,) multiplies every dye amount; ``white`` (3,) grey levels of clear glass in
     0-255; ``flare`` the share of stray light that lifts the darkest places;
-    ``blur_um`` is the standard deviation of the optics; ``noise`` grey levels (standard deviation).
+    ``blur_um`` is the standard deviation of the optics; ``noise`` grey levels (standard deviation);
+    ``organism_rates`` how many of each of `kinds_organism.ORGANISMS` lie among 1,000 cells of a
+    slide, none by default; the truth counts them, but lists cells alone.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Centre:
     cluster_share: float
     preparation: str
     mimic_rates: dict[str, float] = field(default_factory=dict)
+    organism_rates: dict[str, float] = field(default_factory=dict)
 
 
 def draw_centre(seed: int, index: int) -> Centre:

@@ -1,4 +1,4 @@
-"""Composed slides: real cells of a manifest dealt to phantom slides, truth carried along.
+"""Composed slides: real cells or whole fields dealt to phantom slides, truth carried along.
 
 A positive slide holds real lesion cells of its class; every slide, negative ones too, holds about
 as many real patches in all, so that a real patch does not betray the label. A source stays within
@@ -10,128 +10,118 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from koilo.datasets import LabelledCell, read_cells
+from koilo.datasets import LabelledCell
 from koilo.errors import ManifestError
-from koilo.manifest import SlideEntry, read_manifest
 from koilo.phantom.cohort import SlidePlan, draw_lesions
 from koilo.phantom.patch import Cut, Patch, cut_patch, glass_of
 from koilo.phantom.scene import Scene
+from koilo.phantom.sources import Sources
 from koilo.slides import Slide, open_slide
-from koilo.taxonomy import CYTOLOGY, NEGATIVE
+from koilo.taxonomy import NEGATIVE
 
 MOST_SLIDES_A_CELL = 10
 _PATCH_UM = (48.0, 105.0)
 _REAL_SHARE = 0.03
+_FIELD_SHARE = 0.12
+"""Of the slide's area, where whole fields are set in."""
+_MOST_FIELDS = 40
 _TRIES = 200
 
 
-@dataclass(frozen=True)
-class Sources:
-    """The real pictures of a manifest, by slide_id, with the labelled cells of each."""
-
-    entries: dict[str, SlideEntry]
-    cells: dict[str, tuple[LabelledCell, ...]]
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Names of the splits; one empty name where the manifest has none."""
-        return tuple(dict.fromkeys(entry.split or "" for entry in self.entries.values()))
-
-    def labels(self) -> tuple[str, ...]:
-        """Bethesda classes of which there are cells in every split, NILM left out."""
-        held: list[set[str]] = []
-        for split in self.splits:
-            held.append({cell.label for cell in self.of_split(split)})
-        common = set.intersection(*held) if held else set()
-        return tuple(name for name in CYTOLOGY if name in common and name != NEGATIVE)
-
-    def of_split(self, split: str) -> list[LabelledCell]:
-        """All labelled cells of a split, in the manifest's order."""
-        return [
-            cell
-            for slide_id, entry in self.entries.items()
-            if (entry.split or "") == split
-            for cell in self.cells.get(slide_id, ())
-        ]
-
-    def clean(self, slide_id: str) -> bool:
-        """True where a source holds no labelled lesion at all."""
-        return all(cell.label == NEGATIVE for cell in self.cells.get(slide_id, ()))
-
-
-def read_sources(manifest: Path) -> Sources:
-    """Read ``manifest.csv`` and the ``cells.csv`` beside it.
-
-    Raises:
-        ManifestError: a list is malformed, a source has no pixel size, or a split has no NILM cell
-            in a picture without lesions, or no lesion cell that all splits have.
-    """
-    entries = {entry.slide_id: entry for entry in read_manifest(manifest)}
-    cells: dict[str, list[LabelledCell]] = {}
-    for cell in read_cells(manifest.parent / "cells.csv", entries.keys()):
-        cells.setdefault(cell.slide_id, []).append(cell)
-    sources = Sources(entries, {slide_id: tuple(found) for slide_id, found in cells.items()})
-    bare = [slide_id for slide_id in cells if entries[slide_id].mpp is None]
-    if bare:
-        raise ManifestError(
-            f"{manifest} gives no mpp for {bare[0]} and {len(bare) - 1} more. Composing needs the "
-            "pixel size of every source. Add the column mpp."
-        )
-    for split in sources.splits:
-        if not any(sources.clean(cell.slide_id) for cell in sources.of_split(split)):
-            raise ManifestError(
-                f"{manifest} has no picture without lesions in split '{split}'. Negative slides "
-                "need NILM cells of such pictures. Add some."
-            )
-    if not sources.labels():
-        raise ManifestError(
-            f"{manifest} has no lesion class with cells in every split. Positive slides need one. "
-            "Add cells, or leave the column split out."
-        )
-    return sources
-
-
 class Composer:
-    """Deals real cells to slides one after the other; the same order for the same seed."""
+    """Deals real cells, or whole fields, to slides one after the other; the same for one seed."""
 
-    def __init__(self, sources: Sources, seed: int) -> None:
+    def __init__(self, sources: Sources, seed: int, *, whole_fields: bool = False) -> None:
         self._sources = sources
         self._seed = seed
+        self._whole_fields = whole_fields
         self._used: Counter[LabelledCell] = Counter()
 
     def split_of(self, plan: SlidePlan) -> str:
-        """The split whose sources a slide may hold: pairs of slides take turns."""
-        return self._sources.splits[plan.index // 2 % len(self._sources.splits)]
+        """The split whose sources a slide may hold."""
+        return self._sources.split_of_slide(plan.index)
 
     def compose(self, plan: SlidePlan, n_cells: int, scene: Scene) -> list[Patch]:
-        """Patches around real cells for a slide, lesions first, each at a place of its own.
+        """Real patches for a slide, those with lesions first, each at a place of its own.
 
         Lesions are as many as a slide of the plan's class has; fewer where the split's cells are
         used up. No cell shows twice on a slide.
+
+        Raises:
+            ManifestError: no cell of the slide's class is left, or none finds room.
         """
         rng = np.random.default_rng(np.random.SeedSequence([self._seed, 0xC0, plan.index]))
         lesions = draw_lesions(rng, plan.label, n_cells)
-        pool = self._sources.of_split(self.split_of(plan))
-        total = int(np.clip(_REAL_SHARE * n_cells * rng.lognormal(0, 0.3), 6, 300))
         with ExitStack() as stack:
             table = _Table(self._sources, rng, scene, stack, {*lesions, NEGATIVE})
-            for label, n in lesions.items():
-                for cell in self._least_used(rng, [c for c in pool if c.label == label]):
-                    if table.count(label) >= n:
-                        break
-                    self._used.update(table.add(cell))
-            normal = [c for c in pool if self._sources.clean(c.slide_id)]
-            for cell in self._least_used(rng, normal):
-                if len(table.patches) >= max(total, len(lesions) + 2):
+            if self._whole_fields:
+                self._set_fields(table, rng, plan, lesions.get(plan.label, 0), scene)
+            else:
+                self._set_cells(table, rng, plan, lesions, n_cells)
+        if plan.label != NEGATIVE and not table.count(plan.label):
+            raise ManifestError(
+                f"No {plan.label} cell is left for composed slide {plan.index + 1}: each may lie "
+                f"on {MOST_SLIDES_A_CELL} slides, and its patch has to fit. Compose fewer or "
+                "larger slides, or of more pictures."
+            )
+        return table.patches
+
+    def _set_cells(
+        self,
+        table: _Table,
+        rng: np.random.Generator,
+        plan: SlidePlan,
+        lesions: dict[str, int],
+        n_cells: int,
+    ) -> None:
+        """Patches around single cells: the lesions wanted, then NILM cells of clean pictures."""
+        pool = self._sources.of_split(self.split_of(plan))
+        total = int(np.clip(_REAL_SHARE * n_cells * rng.lognormal(0, 0.3), 6, 300))
+        for label, n in lesions.items():
+            for cell in self._least_used(rng, [c for c in pool if c.label == label]):
+                if table.count(label) >= n:
                     break
                 self._used.update(table.add(cell))
-        return table.patches
+        normal = [c for c in pool if self._sources.clean(c.slide_id)]
+        for cell in self._least_used(rng, normal):
+            if len(table.patches) >= max(total, len(lesions) + 2):
+                break
+            self._used.update(table.add(cell))
+
+    def _set_fields(
+        self,
+        table: _Table,
+        rng: np.random.Generator,
+        plan: SlidePlan,
+        n_lesions: int,
+        scene: Scene,
+    ) -> None:
+        """Whole fields: those whose gravest class is the slide's, then clean ones."""
+        pool = self._sources.of_split(self.split_of(plan))
+        fields = list(dict.fromkeys(cell.slide_id for cell in pool))
+        fitting = [i for i in fields if self._sources.gravest(i) == plan.label != NEGATIVE]
+        width, height = scene.size_px
+        share = _FIELD_SHARE * rng.lognormal(0, 0.3)
+        for field in self._least_used_fields(rng, fitting):
+            if table.count(plan.label) >= n_lesions or len(table.patches) >= _MOST_FIELDS - 1:
+                break
+            self._used.update(table.add_field(field))
+        for field in self._least_used_fields(rng, [i for i in fields if self._sources.clean(i)]):
+            covered = table.area_px / (width * height)
+            if table.patches and (covered >= share or len(table.patches) >= _MOST_FIELDS):
+                break
+            self._used.update(table.add_field(field))
+
+    def _least_used_fields(self, rng: np.random.Generator, fields: Sequence[str]) -> list[str]:
+        """Fields that lie on fewer than ten slides, the least used first, else in random order."""
+        used = {i: max(self._used[cell] for cell in self._sources.cells[i]) for i in fields}
+        shuffled = [fields[i] for i in rng.permutation(len(fields))]
+        free = [field for field in shuffled if used[field] < MOST_SLIDES_A_CELL]
+        return sorted(free, key=used.__getitem__)
 
     def _least_used(
         self, rng: np.random.Generator, pool: Sequence[LabelledCell]
@@ -163,6 +153,18 @@ class _Table:
         """Cells of a class that show so far."""
         return sum(cell.label == label for cell in self._shown)
 
+    @property
+    def area_px(self) -> int:
+        """Pixels of the slide that real patches cover so far."""
+        return sum(patch.light.shape[0] * patch.light.shape[1] for patch in self.patches)
+
+    def add_field(self, slide_id: str) -> list[LabelledCell]:
+        """Place a whole field; gives the cells that it brings (none if there is no room)."""
+        source, glass = self._open(slide_id)
+        turns, mirrored = int(self._rng.integers(4)), bool(self._rng.random() < 0.5)
+        cut = Cut(slide_id, (0, 0, *source.dimensions), turns, mirrored, straight=True)
+        return self._set(source, cut, glass)
+
     def add(self, cell: LabelledCell) -> list[LabelledCell]:
         """Cut and place a patch around a cell; gives the cells that it brings (none if no room)."""
         if cell in self._shown:
@@ -171,8 +173,21 @@ class _Table:
         others = self._sources.cells[cell.slide_id]
         strangers = [c for c in others if c.label not in self._allowed or c in self._shown]
         cut = _cut_around(self._rng, cell, source, strangers)
+        return self._set(source, cut, glass, wanted=cell, unwanted=strangers)
+
+    def _set(
+        self,
+        source: Slide,
+        cut: Cut,
+        glass: NDArray[np.float32],
+        *,
+        wanted: LabelledCell | None = None,
+        unwanted: Sequence[LabelledCell] = (),
+    ) -> list[LabelledCell]:
+        """Cut a patch and place it, if it holds what is wanted and nothing unwanted."""
+        others = self._sources.cells[cut.slide_id]
         patch, carried = cut_patch(source, cut, others, self._scene.centre.mpp, glass, self._rng)
-        if set(carried) & set(strangers) or cell not in carried:
+        if set(carried) & set(unwanted) or (wanted and wanted not in carried):
             return []
         placed = _place(self._rng, patch, self._scene, self.patches)
         if placed is None:

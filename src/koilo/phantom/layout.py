@@ -12,6 +12,7 @@ from koilo.phantom.bank import Bank
 from koilo.phantom.canvas import Placement
 from koilo.phantom.centre import Centre
 from koilo.phantom.kinds import KINDS, MIMICS, NORMAL, kinds_of
+from koilo.phantom.kinds_organism import draw_organism
 
 Spot = Callable[[np.random.Generator], tuple[float, float]]
 """Draws a place (x, y) in µm inside the area, denser where cells lie denser."""
@@ -117,6 +118,26 @@ def scatter_bystanders(
             for _ in range(copies)
         )
     return out
+
+
+def scatter_organisms(
+    rng: np.random.Generator, centre: Centre, n_cells: int, spot: Spot
+) -> list[Placement]:
+    """Organisms at the centre's rates; where it has none, nothing is drawn from ``rng``."""
+    return [
+        Placement(
+            sprite=draw_organism(rng, name),
+            x_um=x,
+            y_um=y,
+            angle=rng.uniform(0, 2 * np.pi),
+            scale=rng.uniform(0.9, 1.1),
+            gains=rng.lognormal(0, (0.1, 0.15, 0.15, 0.15)).astype(np.float32),
+            defocus_um=_defocus(rng, centre),
+            arrangement="loose",
+        )
+        for name, rate in centre.organism_rates.items()
+        for x, y in (spot(rng) for _ in range(rng.poisson(rate * n_cells / 1000)))
+    ]
 
 
 def draw_kinds(

@@ -25,13 +25,15 @@ Rectangle = tuple[int, int, int, int]
 class Cut:
     """What to take out of a source: its place there (level-0 px), and how it is turned.
 
-    ``turns`` quarter turns to the left after a mirror image where ``mirrored``.
+    ``turns`` quarter turns to the left after a mirror image where ``mirrored``. A ``straight``
+    border follows the rectangle's sides and keeps its corners: a whole field; else it is wavy.
     """
 
     slide_id: str
     box_px0: tuple[float, float, float, float]
     turns: int = 0
     mirrored: bool = False
+    straight: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def cut_patch(
     size = (max(int(w_px0 * zoom), 8), max(int(h_px0 * zoom), 8))
     rgb = source.read_at_mpp((round(x_px0), round(y_px0)), mpp, size)
     passed = (rgb / glass).clip(_LEAST_LIGHT, 1.0).astype(np.float32)
-    alpha = _alpha(rng, size, _FEATHER_UM / mpp)
+    border = _straight_border if cut.straight else _wavy_border
+    alpha = _alpha(border(rng, size), size, _FEATHER_UM / mpp)
     truths, carried = [], []
     for cell in cells:
         x = (cell.x_px0 - round(x_px0)) * zoom
@@ -132,17 +135,27 @@ def lay_over(
     return rgb
 
 
-def _alpha(
-    rng: np.random.Generator, size: tuple[int, int], feather_px: float
-) -> NDArray[np.float32]:
-    """1 in the middle, falling smoothly to 0 at a wavy, rounded border (H, W)."""
+def _straight_border(_: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float64]:
+    """Depth in pixels below the nearest side (H, W)."""
+    x, y = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
+    return np.minimum(np.minimum(x, size[0] - x)[None, :], np.minimum(y, size[1] - y)[:, None])
+
+
+def _wavy_border(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float64]:
+    """Depth in pixels below a wavy, rounded border (H, W); negative outside."""
     x = (np.arange(size[0]) + 0.5) * 2 / size[0] - 1
     y = (np.arange(size[1]) + 0.5) * 2 / size[1] - 1
     turn = np.arctan2(y[:, None], x[None, :])
     phases = rng.uniform(0, 2 * np.pi, 5)
     waves = sum(np.cos(k * turn + phases[k - 2]) / k for k in range(2, 7))
     radius = (np.abs(x[None, :]) ** 3 + np.abs(y[:, None]) ** 3) ** (1 / 3) * (1.08 + 0.08 * waves)
-    depth_px = (1 - radius) * min(size) / 2
+    return np.asarray((1 - radius) * min(size) / 2)
+
+
+def _alpha(
+    depth_px: NDArray[np.float64], size: tuple[int, int], feather_px: float
+) -> NDArray[np.float32]:
+    """1 in the middle, falling smoothly to 0 at the border (H, W)."""
     share = (depth_px / max(min(feather_px, min(size) / 4), 1.0)).clip(0, 1)
     return (share * share * (3 - 2 * share)).astype(np.float32)
 

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from koilo.phantom.bank import Bank
 from koilo.phantom.canvas import Placement, Window, expose, margin_px, paint
 from koilo.phantom.centre import Centre
-from koilo.phantom.layout import Spot, draw_kinds, scatter_bystanders, scatter_cells
+from koilo.phantom.layout import (
+    Spot,
+    draw_kinds,
+    scatter_bystanders,
+    scatter_cells,
+    scatter_organisms,
+)
 from koilo.phantom.patch import Patch, lay_over
 
 _BIN_UM = 128.0
@@ -134,6 +140,7 @@ def fill_scene(
     kinds = draw_kinds(rng, centre, max(n_cells - sum(lesions.values()), 0), lesions)
     placements = scatter_bystanders(rng, bank, centre, n_cells, spot)
     placements += scatter_cells(rng, bank, centre, kinds, spot)
+    placements += scatter_organisms(rng, centre, n_cells, spot)
     inside = _mirrored_inside(placements, size_px, centre.mpp)
     film = (int(rng.integers(1 << 19)), int(rng.integers(1 << 19)))
     return Scene(centre, size_px, deposit, inside, film)

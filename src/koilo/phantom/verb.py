@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 from koilo.datasets import LabelledCell, write_cells
 from koilo.errors import ConfigError
@@ -14,8 +15,9 @@ from koilo.files import ensure_folder
 from koilo.manifest import SlideEntry, write_manifest
 from koilo.phantom.centre import draw_centre
 from koilo.phantom.cohort import plan_cohort
-from koilo.phantom.composed import Composer, read_sources
+from koilo.phantom.composed import Composer
 from koilo.phantom.slide import SlideSize, bank_size, centre_bank, write_slide
+from koilo.phantom.sources import read_sources
 from koilo.progress import log, progress
 
 _TISSUES = ("cytology",)
@@ -44,7 +46,9 @@ class PhantomConfig:
     deposit_mm: float | None = None
     """diameter of the round cell deposit (13 SurePath, 20 ThinPrep); none: a crop of a deposit"""
     composed: Path | None = None
-    """manifest.csv (cells.csv beside it) of real pictures whose cells are set into the slides"""
+    """manifest.csv (cells.csv beside it) of real pictures that are set into the slides"""
+    composed_of: Literal["cells", "fields"] = "cells"
+    """what of these pictures: patches round single cells, or whole fields with all their cells"""
 
 
 def phantom(config: PhantomConfig) -> int:
@@ -59,13 +63,13 @@ def phantom(config: PhantomConfig) -> int:
     _check(config)
     out = ensure_folder(Path(config.out))
     size = SlideSize(config.size_px, config.cells, config.deposit_mm)
-    sources = None if config.composed is None else read_sources(Path(config.composed))
-    composer = None if sources is None else Composer(sources, config.seed)
-    plans = (
-        plan_cohort(config.slides, config.centres)
-        if sources is None
-        else plan_cohort(config.slides, config.centres, sources.labels())
-    )
+    composer, labels = None, None
+    if config.composed is not None:
+        whole_fields = config.composed_of == "fields"
+        sources = read_sources(Path(config.composed), whole_fields=whole_fields)
+        composer = Composer(sources, config.seed, whole_fields=whole_fields)
+        labels = sources.field_labels() if whole_fields else sources.labels()
+    plans = plan_cohort(config.slides, config.centres, *([labels] if labels else []))
     drawn: dict[int, tuple[SlideEntry, list[LabelledCell]]] = {}
     for centre_index in sorted({plan.centre_index for plan in plans}):
         log.info("Centre %d: drawing a bank of %d cells", centre_index + 1, bank_size(config.cells))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -27,11 +27,14 @@ class TileMeasure(NamedTuple):
 
 
 class QualityMap(NamedTuple):
-    """Sharpness (rows, columns) in 1/µm, NaN without a tile; its frame in level-0 pixels; limit."""
+    """Width of each tile's edges (rows, columns) in µm, the lower the sharper; NaN: not judged.
 
-    focus: NDArray[np.float32]
+    ``frame_px0``: what the map covers, in level-0 pixels. Wider than ``limit_um`` is out of focus.
+    """
+
+    blur_um: NDArray[np.float32]
     frame_px0: tuple[float, float, float, float]
-    limit: float
+    limit_um: float
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def assess_slide(
     n_cells: int,
     suspicious: bool,
     preparation: str | None,
+    limits: Mapping[str, int],
     flags: Sequence[str],
 ) -> tuple[ImageQuality, Adequacy]:
     """Judge the picture and estimate the specimen's cells; neither withholds a number.
@@ -83,6 +87,7 @@ def assess_slide(
         n_cells: cells that the detector kept.
         suspicious: whether the slide was called positive.
         preparation: as the manifest says.
+        limits: a laboratory's own, by preparation; the table's where it has none.
         flags: findings of other parts, as ``mpp mismatch``.
     """
     qualities = [measure.quality for measure in measures]
@@ -94,6 +99,7 @@ def assess_slide(
     adequacy = estimate_adequacy(
         estimate_total(counts, len(measures)) if counts else None,
         preparation=preparation,
+        limits=limits,
         kind=slide.kind,
         suspicious=suspicious,
         reason=area.reason or "no foreground",
@@ -104,7 +110,7 @@ def assess_slide(
 def draw_quality_map(
     tiles: Sequence[Tile], measures: Sequence[TileMeasure], step_px0: float
 ) -> QualityMap | None:
-    """Sharpness of each tile in its place; None without tiles.
+    """Blur of each tile in its place; None without tiles.
 
     Args:
         tiles: of one grid.
@@ -116,8 +122,7 @@ def draw_quality_map(
     corners = np.array([(tile.x_px0, tile.y_px0) for tile in tiles], np.float64)  # (N, 2)
     left, top = corners.min(axis=0)
     column, row = np.rint((corners - (left, top)) / step_px0).astype(int).T
-    focus = np.full((row.max() + 1, column.max() + 1), np.nan, np.float32)
-    blur_um = np.array([measure.quality.blur_um for measure in measures])
-    focus[row, column] = 1.0 / np.maximum(blur_um, 0.05)
-    width_px0, height_px0 = focus.shape[1] * step_px0, focus.shape[0] * step_px0
-    return QualityMap(focus, (left, top, width_px0, height_px0), 1.0 / BLUR_LIMIT_UM)
+    blur_um = np.full((row.max() + 1, column.max() + 1), np.nan, np.float32)
+    blur_um[row, column] = [measure.quality.blur_um for measure in measures]
+    width_px0, height_px0 = blur_um.shape[1] * step_px0, blur_um.shape[0] * step_px0
+    return QualityMap(blur_um, (left, top, width_px0, height_px0), BLUR_LIMIT_UM)

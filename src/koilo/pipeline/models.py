@@ -31,6 +31,12 @@ class Models:
         """Most cells kept of a slide."""
         return int(self.bundle.stage("detector")["top_k"])
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What can be judged: ``slide``, ``field`` or both, by the thresholds that were locked."""
+        locked = self.bundle.spec["operating_points"]
+        return tuple(kind for kind, point in _POINTS.items() if point in locked)
+
     def threshold(self, kind: str) -> float:
         """The locked threshold of p_positive for a ``slide`` or a ``field``."""
         return float(self.bundle.operating_point(_POINTS[kind])["threshold"])
@@ -52,7 +58,9 @@ def load_models(bundle: Bundle, device: torch.device) -> Models:
             load_head(bundle, device),
             device,
         )
-        for kind in _POINTS:
+        if not models.kinds:
+            raise ValueError(f"no threshold is locked: {' or '.join(_POINTS.values())} is needed")
+        for kind in models.kinds:
             models.threshold(kind)
         if models.top_k < 1:
             raise ValueError(f"the detector's top_k is {models.top_k}; at least 1 cell is kept")

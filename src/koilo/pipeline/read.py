@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from shapely.geometry.base import BaseGeometry
 from shapely.ops import unary_union
 
 from koilo.cells import read_crops
+from koilo.errors import SlideError
 from koilo.manifest import SlideEntry
 from koilo.pipeline.assess import QualityMap, assess_slide, build_meter, draw_quality_map
 from koilo.pipeline.find import OVERLAP_PX, FoundCells, find_cells
@@ -48,10 +49,12 @@ class ReadSettings:
     """What the user may say about a reading.
 
     ``mpp``: µm per pixel where the manifest gives none. ``threads``: reader threads; 0 chooses.
+    ``limits``: a laboratory's own least number of squamous cells by preparation.
     """
 
     mpp: float | None = None
     threads: int = 0
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,11 @@ def read_one(
     with timer("open"):
         slide = open_to_read(entry, settings.mpp, models.classifier.mpp)
     with slide, open_workers(models.device) as workers:
+        if slide.kind not in models.kinds:
+            raise SlideError(
+                f"{entry.path} is a {slide.kind}, and bundle {models.bundle.name} has a threshold "
+                f"locked for {' and '.join(models.kinds)}s only. Choose another one with --model."
+            )
         return _read(slide, entry, models, workers, settings, watch or _silent, timer)
 
 
@@ -123,7 +131,7 @@ def _read(
             workers,
             top_k=models.top_k,
             measure=meter,
-            excluded_px0=_excluded(area),
+            excluded_px0=excluded_area(area),
             threads=settings.threads or min(usable_cores(), _MOST_READERS),
             advance=advance,
         )
@@ -144,6 +152,7 @@ def _read(
             n_cells=len(crops),
             suspicious=bool(call and call.positive),
             preparation=entry.preparation,
+            limits=settings.limits,
             flags=flags,
         )
         step_px0 = step_px * slide.downsample_at(detector.mpp)
@@ -175,7 +184,7 @@ def _overview(slide: Slide) -> tuple[NDArray[np.uint8], Frame]:
     return slide.read_at_downsample((x, y), downsample, size), (x, y, width, height)
 
 
-def _excluded(area: Foreground) -> BaseGeometry:
+def excluded_area(area: Foreground) -> BaseGeometry:
     """Pen, bubbles, rims and missing areas as one geometry."""
     return unary_union(list(area.excluded.values()))
 

@@ -2,6 +2,6 @@
 
 from koilo.report.index import render_index
 from koilo.report.pictures import QualityMap
-from koilo.report.render import render_report
+from koilo.report.render import move_report, render_report
 
-__all__ = ["QualityMap", "render_index", "render_report"]
+__all__ = ["QualityMap", "move_report", "render_index", "render_report"]

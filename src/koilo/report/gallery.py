@@ -15,6 +15,13 @@ from koilo.types import Cell
 
 MOST_CROPS = 48
 
+SAME_PLACE = 0.45
+"""Boxes whose centres are nearer than this share of the smaller side (some 9 µm) show one place.
+
+The detector may keep a large nucleus twice, and a reader has no use for the same picture again; a
+neighbour this near is in the picture anyway.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class ShownCell:
@@ -44,7 +51,7 @@ def build_gallery(
 
     The gravest class comes first, and within a class the cell with the highest p of it. Where
     there are more than ``MOST_CROPS`` pictures, the cells with the highest p of any class but NILM
-    are shown.
+    are shown; of several boxes on one place the most suspicious alone.
 
     Args:
         cells: of the slide, best detector score first.
@@ -61,7 +68,7 @@ def build_gallery(
         )
     pictured = sorted(range(len(crops)), key=lambda i: _suspicion(cells[i]), reverse=True)
     shown: dict[str, list[int]] = {}
-    for index in pictured[:MOST_CROPS]:
+    for index in _of_different_places(cells, pictured):
         shown.setdefault(cells[index].label, []).append(index)
     kept = Counter(cell.label for cell in cells)
     groups, number = [], 0
@@ -72,6 +79,24 @@ def build_gallery(
             members.append(_shown(number, index, cells[index], crops[index]))
         groups.append(Group(label, kept[label], tuple(members)))
     return tuple(groups)
+
+
+def _of_different_places(cells: Sequence[Cell], order: Sequence[int]) -> list[int]:
+    """The indices in ``order`` whose place no earlier one shows."""
+    chosen: list[int] = []
+    for index in order:
+        if len(chosen) == MOST_CROPS:
+            break
+        if not any(_same_place(cells[index], cells[other]) for other in chosen):
+            chosen.append(index)
+    return chosen
+
+
+def _same_place(a: Cell, b: Cell) -> bool:
+    dx = (a.x_px0 + a.w_px0 / 2) - (b.x_px0 + b.w_px0 / 2)
+    dy = (a.y_px0 + a.h_px0 / 2) - (b.y_px0 + b.h_px0 / 2)
+    smaller = min(a.w_px0, a.h_px0, b.w_px0, b.h_px0)
+    return bool(dx * dx + dy * dy < (SAME_PLACE * smaller) ** 2)
 
 
 def class_counts(cells: Sequence[Cell], class_order: Sequence[str]) -> tuple[tuple[str, int], ...]:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import jinja2
+import markupsafe
 import numpy as np
 from numpy.typing import NDArray
 
@@ -117,6 +118,16 @@ def render_report(
             measures=_measures(result),
         )
     )
+
+
+def move_report(page: str, old_path: str, new_path: str) -> str:
+    """A report's HTML after its slide was moved from ``old_path``: the provenance names the new."""
+    return page.replace(_file_row(old_path), _file_row(new_path))
+
+
+def _file_row(path: str) -> str:
+    """The row of the template's provenance table that names the slide's file."""
+    return f'<th scope="row">file</th><td><bdi>{markupsafe.escape(path)}</bdi></td>'
 
 
 @cache

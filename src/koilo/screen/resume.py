@@ -84,11 +84,16 @@ class Ledger:
 
     def keep(self, entry: SlideEntry) -> None:
         """Keep an earlier result; where the slide was moved since, write down where it is now."""
-        result = self.results[entry.slide_id]
-        if result.path != str(entry.path):
-            whole = read_slide_result(self.out / entry.slide_id)
-            write_slide_result(self.out / entry.slide_id, replace(whole, path=str(entry.path)))
-            self.results[entry.slide_id] = replace(result, path=str(entry.path))
+        from koilo.report import move_report
+
+        result, path = self.results[entry.slide_id], str(entry.path)
+        if result.path == path:
+            return
+        folder = self.out / entry.slide_id
+        page = (folder / REPORT).read_text(encoding="utf-8")
+        write_text(folder / REPORT, move_report(page, result.path, path))
+        write_slide_result(folder, replace(read_slide_result(folder), path=path))
+        self.results[entry.slide_id] = replace(result, path=path)
 
     def begin(self, slide_id: str) -> None:
         """Note which slide is being read, in case the process dies in it."""

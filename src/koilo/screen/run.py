@@ -12,7 +12,7 @@ from koilo.bundle import load_bundle
 from koilo.config import to_dict
 from koilo.errors import BundleError, ConfigError, ManifestError, OutputError
 from koilo.files import ensure_folder, folder_lock
-from koilo.manifest import Found, SlideEntry, find_slides
+from koilo.manifest import ALLOWED, Found, SlideEntry, find_slides
 from koilo.progress import clock, log, log_to_file, progress
 from koilo.results import write_slides_csv
 from koilo.screen.arrival import Arrivals
@@ -41,6 +41,8 @@ class ScreenConfig:
     """a built-in bundle's name, or a bundle's folder"""
     mpp: float | None = None
     """µm per pixel of level 0, used where the manifest gives none; the file's own otherwise"""
+    adequacy_limits: dict[str, int] = field(default_factory=dict)
+    """a laboratory's own least number of squamous cells by preparation: '{"conventional": 6000}'"""
     device: Literal["auto", "cpu", "cuda"] = field(default="auto", metadata={"result": False})
     """where to compute"""
     workers: int = field(default=0, metadata={"result": False})
@@ -150,7 +152,9 @@ class _Run:
         from koilo.pipeline import ReadSettings, read_one
 
         folder = self.config.out / entry.slide_id
-        settings = ReadSettings(mpp=self.config.mpp, threads=self.config.workers)
+        settings = ReadSettings(
+            mpp=self.config.mpp, threads=self.config.workers, limits=self.config.adequacy_limits
+        )
         started_at = _now()
         try:
             reading = read_one(
@@ -185,7 +189,9 @@ class _Run:
             "bundle_sha256": self.models.bundle.sha256,
             "engine": "torch",
             "device": str(self.models.device),
-            "settings": {name: settings[name] for name in ("model", "mpp", "workers")},
+            "settings": {
+                name: settings[name] for name in ("model", "mpp", "adequacy_limits", "workers")
+            },
         }
 
     def _write_tables(self) -> None:
@@ -212,6 +218,12 @@ def _check(config: ScreenConfig) -> None:
         wrong.append(f"--mpp {config.mpp:g} is outside {_MPP_MIN}-{_MPP_MAX:g} µm per pixel")
     if config.workers < 0:
         wrong.append(f"--workers {config.workers} is below 0 (0 chooses by the machine)")
+    unknown = sorted(set(config.adequacy_limits) - set(ALLOWED["preparation"]))
+    if unknown or any(limit < 1 for limit in config.adequacy_limits.values()):
+        wrong.append(
+            f"--adequacy-limits {config.adequacy_limits} (allowed: 1 cell or more for "
+            f"{', '.join(ALLOWED['preparation'])})"
+        )
     if wrong:
         raise ConfigError(f"{' and '.join(wrong)}. Mend this and run again.")
 

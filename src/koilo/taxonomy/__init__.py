@@ -11,6 +11,7 @@ from koilo.taxonomy.classes import (
     load_table,
     meaning,
     most_severe,
+    severity,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "load_table",
     "meaning",
     "most_severe",
+    "severity",
 ]

@@ -109,6 +109,13 @@ def most_severe(names: Iterable[str]) -> str:
     >>> most_severe(["LSIL", "HSIL", "NILM"])
     'HSIL'
     """
-    return max(
-        names, key=lambda name: max(_SEVERITY[m] for m in fold_members(name)), default=NEGATIVE
-    )
+    return max(names, key=severity, default=NEGATIVE)
+
+
+def severity(name: str) -> int:
+    """Rank of a class where classes are ordered by gravity, NILM 0; a fold has its worst member's.
+
+    >>> sorted(["SCC", "AGC", "ASC-H", "NILM"], key=severity)
+    ['NILM', 'AGC', 'ASC-H', 'SCC']
+    """
+    return max(_SEVERITY[member] for member in fold_members(name))

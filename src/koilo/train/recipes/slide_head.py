@@ -27,9 +27,12 @@ from koilo.progress import log
 from koilo.runtime import seed_all
 from koilo.train.batches import IndexedBatches, batch_rng
 from koilo.train.loop import fit
+from koilo.train.losses.ordinal import ordinal_loss
 from koilo.train.recipe import LoopConfig, Progress
 
 Batch = tuple[Tensor, Tensor, Tensor]
+
+LOSSES = ("cross_entropy", "ordinal")
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class SlideHeadConfig:
     out: Path = field(default=Path("slide_head"), metadata={"result": False})
     """folder of the run: weights, checkpoint, log, run.json"""
     head: str = "dense_attention"
-    """dense_attention (the paper's), abmil, mean or max"""
+    """dense_attention (the paper's), abmil, clam_sb, clam_mb, transmil, evidence, mean or max"""
     head_config: dict[str, float] = field(default_factory=dict)
     """settings of the head, such as hidden: 128"""
     inputs: str = "log_p"
@@ -54,6 +57,8 @@ class SlideHeadConfig:
     """batches that count as one epoch (bags are drawn, not enumerated)"""
     balance: float = 0.5
     """bags are drawn by their class's count to the power of minus this: 1 = classes even"""
+    half_positive: bool = False
+    """half of the bags drawn are positive, whatever the classes' counts (as SWIFT draws slides)"""
     cut_share: float = 0.5
     """share of training bags cut to a random number of their best cells"""
     least_cells: int = 5
@@ -63,7 +68,9 @@ class SlideHeadConfig:
     shift: float = 0.0
     """standard deviation of a random shift of each input, common to all cells of a training bag"""
     smoothing: float = 0.05
-    """label smoothing"""
+    """label smoothing, of cross_entropy"""
+    loss: str = "cross_entropy"
+    """cross_entropy, or ordinal: classes in order of severity, and a near miss costs less"""
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1000, ema=0.99))
     """how the recipe is stepped"""
 
@@ -72,6 +79,8 @@ class SlideHeadConfig:
         problems = []
         if self.inputs not in INPUTS:
             problems.append(f"inputs is {self.inputs!r} (allowed: {', '.join(INPUTS)})")
+        if self.loss not in LOSSES:
+            problems.append(f"loss is {self.loss!r} (allowed: {', '.join(LOSSES)})")
         if self.classes[:1] != ("NILM",) or len(self.classes) < 2:
             problems.append("classes must be NILM and at least one other, NILM first")
         for name in ("batch", "batches_per_epoch", "least_cells", "top_k"):
@@ -120,9 +129,16 @@ class SlideHeadRecipe:
                 f"The {len(train)} training bags hold fewer than two classes. A head needs "
                 "negatives and positives. Check the labels and splits of the bag file."
             )
+        if not train[0].x.shape[1]:
+            raise TrainingError(
+                f"The cells of the bag file have nothing that inputs {config.inputs!r} reads. "
+                f"Allowed: {', '.join(INPUTS)}. Set --inputs to what the file holds."
+            )
         self.config, self.train, self.validation = config, list(train), list(validation)
         counts = np.bincount(labels, minlength=len(config.classes)).astype(np.float64)
         odds = counts[labels] ** -config.balance
+        if config.half_positive:
+            odds = np.where(labels > 0, 1 / max((labels > 0).sum(), 1), 1 / max(counts[0], 1))
         self._odds = odds / odds.sum()
         seed_all(config.loop.seed)
         # YAML knows no integers in a mapping of floats; widths are whole.
@@ -145,12 +161,16 @@ class SlideHeadRecipe:
         )
 
     def losses(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """Cross-entropy of the slide classes."""
+        """The loss of the slide classes, and those of its own that the head adds."""
         x, mask, labels = batch
         logits, _ = self._model(x, mask)  # (B, C)
-        return {
-            "slide": functional.cross_entropy(logits, labels, label_smoothing=self.config.smoothing)
-        }
+        if self.config.loss == "ordinal":
+            losses = {"slide": ordinal_loss(logits, labels)}
+        else:
+            smoothing = self.config.smoothing
+            losses = {"slide": functional.cross_entropy(logits, labels, label_smoothing=smoothing)}
+        extra = getattr(self._model, "extra_losses", None)
+        return losses if extra is None else {**losses, **extra(x, mask, labels)}
 
     def after_step(self, progress: Progress) -> None:
         """Nothing: the head has no teacher and no queue."""

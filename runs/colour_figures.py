@@ -1,0 +1,119 @@
+"""Two pictures of colour: what ColorAdv does to a slide's cells, and how the centres' stains lie.
+
+    python runs/colour_figures.py COHORT OUT [--seed 1] [--method swift] [--pictures DIR]
+
+OUT is that of runs/stride.sh; its model of --method gives the gradient that the shifts follow.
+Writes colour_shifts.png (rows: a slide's cells as they are, shifted in RGB, shifted in HSV) and
+stain_by_centre.png (mean optical density of each slide's best cells, by centre).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torch.nn import functional
+
+from koilo.datasets.crop_store import CropStore, open_crop_store
+from koilo.train import batch_rng
+from koilo.train.colour import shift_colours, steepest_shift
+from koilo.train.joint import JointSampler
+from koilo.train.swift_model import SwiftModel
+from stride import METHODS, Study, cpu_plan
+
+RADIUS, CELLS, SLIDES = 0.1, 10, 3
+ROWS = ("as they are", "shifted in RGB", "shifted in HSV")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("cohort", type=Path, metavar="COHORT")
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--method", default="swift", choices=METHODS)
+    parser.add_argument("--smoke", action="store_true", help="OUT was made with --smoke")
+    parser.add_argument("--pictures", type=Path, default=Path("docs/pictures"))
+    options = parser.parse_args()
+    store = open_crop_store(options.cohort)
+    plan = cpu_plan(smoke=options.smoke, threads=1)
+    model = Study(store, plan, options.out, options.seed, {}).model(options.method)
+    options.pictures.mkdir(parents=True, exist_ok=True)
+    draw_shifts(model, store, options.pictures / "colour_shifts.png")
+    draw_stains(store, options.pictures / "stain_by_centre.png")
+
+
+def draw_shifts(model: SwiftModel, store: CropStore, path: Path) -> None:
+    """The cells of a few slides, and the same after the shift that raises their loss most."""
+    plan = cpu_plan(smoke=False, threads=1)
+    sampler = JointSampler(store, plan.net.classes, n_cells=0, n_slides=SLIDES, top_k=CELLS)
+    batch = sampler.draw(batch_rng(0, 0, 0))
+    bags = batch.bags.float() / 255
+    model.eval()
+    parts = [bags]
+    for hsv in (False, True):
+        space = torch.full((SLIDES,), hsv)
+        zero = torch.zeros(SLIDES, 3, requires_grad=True)
+        z = model.student.features(shift_colours(bags, zero, space)[batch.valid] * 255)
+        z_bags = z.new_zeros(*batch.valid.shape, z.shape[1])
+        z_bags[batch.valid] = z
+        logits, _ = model.head(z_bags, batch.valid)
+        loss = functional.cross_entropy(logits, batch.slide_labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, zero)
+        parts.append(shift_colours(bags, steepest_shift(gradient, RADIUS), space))
+    sheet(parts, [plan.net.classes.slides[i] for i in batch.slide_labels], path)
+
+
+def sheet(parts: list[Tensor], labels: list[str], path: Path) -> None:
+    """One block a slide, one line a way of showing it."""
+    side, left, line = parts[0].shape[-1], 130, 20
+    step = side + 4
+    height = SLIDES * (len(parts) * step + line)
+    page = Image.new("RGB", (left + CELLS * step, height), "white")
+    draw = ImageDraw.Draw(page)
+    for slide, label in enumerate(labels):
+        top = slide * (len(parts) * step + line)
+        draw.text((4, top + 4), f"{label} slide", fill="black")
+        for row, (name, part) in enumerate(zip(ROWS, parts, strict=True)):
+            y = top + line + row * step
+            draw.text((4, y + side // 2 - 6), name, fill="black")
+            for place in range(CELLS):
+                crop = (part[slide, place].permute(1, 2, 0) * 255).round().byte().numpy()
+                page.paste(Image.fromarray(crop), (left + place * step, y))
+    page.save(path)
+
+
+def draw_stains(store: CropStore, path: Path) -> None:
+    """Mean optical density of red against blue, one point a slide, one colour a centre."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    training = {slide.centre for slide in store.of_split("train")}
+    figure, axes = pyplot.subplots(figsize=(6.4, 4.6))
+    slides = [s for s in store.slides if not s.split.endswith("_twin")]
+    for centre in sorted({slide.centre for slide in slides}):
+        own = [slide.slide_id for slide in slides if slide.centre == centre][:40]
+        points = np.array([density(store, name) for name in own])
+        marker = "o" if centre in training else "^"
+        axes.scatter(points[:, 0], points[:, 2], s=14, marker=marker, label=centre)
+    axes.set_xlabel("mean optical density, red")
+    axes.set_ylabel("mean optical density, blue")
+    axes.legend(frameon=False, fontsize=7, ncol=2, title="centre (triangle: never trained on)")
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+
+
+def density(store: CropStore, slide_id: str) -> NDArray[np.float64]:
+    """Mean optical density (3,) of R, G, B over a slide's ten best cells."""
+    crops = np.asarray(store.crops[store.bag(slide_id, CELLS)], np.float64)
+    return np.asarray(-np.log10(np.maximum(crops, 1) / 255).mean((0, 1, 2)))
+
+
+if __name__ == "__main__":
+    main()

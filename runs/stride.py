@@ -1,0 +1,240 @@
+"""Train the methods of STRIDE's comparison on one cohort, each from the same start, resumably.
+
+    runs/stride.sh COHORT OUT [--methods a,b] [--seeds 1,2,3] [--smoke] [--tune] [--threads N]
+
+Methods: ``two_stage`` (cells, then a head on frozen features), ``two_stage_nilm`` (its cell
+training adds the bags of NILM slides of all centres), ``slide_ft`` (end to end without the cell
+stream), ``swift_no_cam``, ``swift``, ``ceiling`` (two stages on the true labels of all cells);
+then, from ``swift`` and for equal extra steps, ``continued``, ``random_shift``, ``stain_aug``,
+``color_adv`` and ``color_adv_stain``. ``--tune`` trains each method in two rates on the first seed
+and keeps in OUT/tuned.json what validation AUC prefers; later runs in OUT take it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from koilo.datasets.crop_store import CropStore, open_crop_store
+from koilo.errors import ConfigError, KoiloError
+from koilo.evaluate.scores import auc
+from koilo.files import ensure_folder, write_json
+from koilo.progress import log, start_logging
+from koilo.train import LoopConfig
+from koilo.train.recipes.swift import SwiftSettings
+from koilo.train.stages import (
+    NetConfig,
+    Scores,
+    build_model,
+    fit_head,
+    score_store,
+    train_swift_stage,
+    write_scores,
+)
+from koilo.train.swift_model import SwiftModel
+
+SPLITS = ("validation", "test", "unseen", "unseen_twin")
+TWO_STAGE = {"two_stage": "given", "two_stage_nilm": "nilm", "ceiling": "all"}
+JOINT = {
+    "slide_ft": {"terms": ("slide",)},
+    "swift_no_cam": {"cam": "none"},
+    "swift": {},
+}
+COLOUR = {
+    "continued": "none",
+    "random_shift": "random",
+    "stain_aug": "stain",
+    "color_adv": "adversarial",
+    "color_adv_stain": "adversarial_stain",
+}
+METHODS = (*TWO_STAGE, *JOINT, *COLOUR)
+RATES = {"base": 1.0, "slow": 0.3}
+"""The two configurations that every method is tried in: factors on its learning rate."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of one study, equal for all methods."""
+
+    net: NetConfig
+    settings: SwiftSettings
+    cells: LoopConfig
+    head: LoopConfig
+    joint: LoopConfig
+    colour: LoopConfig
+
+
+def cpu_plan(*, smoke: bool, threads: int) -> Plan:
+    """The CPU twin of spec swift.md: 32 cells and 4 slides of 48 a step, 64 px."""
+    steps = {"cells": 1500, "head": 600, "joint": 1500, "colour": 300}
+    if smoke:
+        steps = {"cells": 20, "head": 40, "joint": 12, "colour": 6}
+    adam = LoopConfig(
+        lr=1e-3,
+        optimizer="adam",
+        weight_decay=1e-3,
+        schedule="linear",
+        clip=1.0,
+        device="auto",
+        threads=threads,
+    )
+    return Plan(
+        NetConfig(encoder="convnext_twin"),
+        SwiftSettings(n_cells=32, n_slides=4, top_k=12 if smoke else 48, teacher_decay=0.99),
+        replace(adam, steps=steps["cells"]),
+        _watched(
+            LoopConfig(steps=steps["head"], lr=1e-3, ema=0.99, weight_decay=1e-3, threads=threads)
+        ),
+        # The trunk at .3 of the head's rate (3e-4); validation AUC is taken at every fifth.
+        _watched(replace(adam, steps=steps["joint"], lr_scales={"student.trunk": 0.3})),
+        _watched(replace(adam, steps=steps["colour"], lr=1e-4, lr_scales={"student.trunk": 0.3})),
+    )
+
+
+def _watched(loop: LoopConfig) -> LoopConfig:
+    return replace(loop, evaluate_every=max(1, loop.steps // 5))
+
+
+class Study:
+    """One seed's models on one cohort; what is on disk is not trained again."""
+
+    def __init__(
+        self, store: CropStore, plan: Plan, out: Path, seed: int, rates: dict[str, str]
+    ) -> None:
+        self.store, self.plan, self.out, self.seed, self.rates = store, plan, out, seed, rates
+
+    def model(self, method: str) -> SwiftModel:
+        """The trained model of a method, and of what it starts from."""
+        if method in TWO_STAGE:
+            return self._two_stage(method)
+        start = self.model("two_stage" if method in JOINT else "swift")
+        if method in JOINT:
+            settings = replace(self.plan.settings, **JOINT[method])
+            return self._joint(method, start, settings, self.plan.joint)
+        settings = replace(self.plan.settings, colour=COLOUR[method])
+        return self._joint(method, start, settings, self.plan.colour)
+
+    def _two_stage(self, method: str) -> SwiftModel:
+        plan, folder = self.plan, self._folder(method)
+        model = build_model(plan.net, self.seed)
+        settings = replace(plan.settings, terms=("cell",), n_cells=64, labels=TWO_STAGE[method])
+        if not self._load(model, folder / "cells"):
+            loop = self._loop(method, plan.cells)
+            train_swift_stage(model, self.store, plan.net.classes, settings, loop, folder / "cells")
+        if (folder / "head" / "metrics.json").exists():
+            model.head.load_state_dict(load_file(folder / "head" / "model.safetensors"))
+        else:
+            loop = replace(plan.head, seed=self.seed)
+            fit_head(model, self.store, plan.net, top_k=plan.settings.top_k, loop=loop,
+                     out=folder / "head")  # fmt: skip
+        model.teacher.load_state_dict(model.student.state_dict())
+        model.head_average.load_state_dict(model.head.state_dict())
+        return model
+
+    def _joint(
+        self, method: str, model: SwiftModel, settings: SwiftSettings, loop: LoopConfig
+    ) -> SwiftModel:
+        folder = self._folder(method)
+        if not self._load(model, folder):
+            loop = self._loop(method, loop)
+            train_swift_stage(model, self.store, self.plan.net.classes, settings, loop, folder)
+        return model
+
+    def _rate(self, method: str) -> str:
+        return self.rates.get(method, "base")
+
+    def _folder(self, method: str) -> Path:
+        return self.out / "runs" / str(self.seed) / f"{method}-{self._rate(method)}"
+
+    def _loop(self, method: str, loop: LoopConfig) -> LoopConfig:
+        return replace(loop, seed=self.seed, lr=loop.lr * RATES[self._rate(method)])
+
+    @staticmethod
+    def _load(model: SwiftModel, folder: Path) -> bool:
+        """Take a finished run's weights; metrics.json is what a run writes last."""
+        if not (folder / "metrics.json").exists():
+            return False
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+        return True
+
+    def scores(self, method: str) -> Scores:
+        """What the method's model says of every slide outside training."""
+        plan = self.plan
+        return score_store(
+            self.model(method), self.store, plan.net.classes, plan.settings.top_k, SPLITS
+        )
+
+
+def tune(store: CropStore, plan: Plan, out: Path, seed: int, methods: list[str]) -> None:
+    """Each method in every rate on one seed, in the order in which they start from each other."""
+    chosen: dict[str, str] = {}
+    table: dict[str, dict[str, float]] = {}
+    for method in methods:
+        table[method] = {
+            rate: _validation_auc(
+                Study(store, plan, out, seed, chosen | {method: rate}).scores(method)
+            )
+            for rate in RATES
+        }
+        chosen[method] = max(table[method], key=lambda rate: table[method][rate])
+        log.info("%s: %s, so %s", method, table[method], chosen[method])
+    write_json(out / "tuned.json", {"rates": chosen, "validation_auc": table, "seed": seed})
+
+
+def _validation_auc(scores: Scores) -> float:
+    rows = [i for i, slide in enumerate(scores.slides) if slide.split == "validation"]
+    truth = [scores.slides[i].label != "NILM" for i in rows]
+    return float(auc(truth, scores.p_positive[rows]))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("cohort", type=Path, metavar="COHORT")
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--smoke", action="store_true", help="a few steps; claims nothing")
+    parser.add_argument("--tune", action="store_true", help="choose each method's rate first")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    start_logging()
+    try:
+        methods = _known(options.methods.split(","))
+        seeds = [int(seed) for seed in options.seeds.split(",")]
+        store = open_crop_store(options.cohort)
+        plan = cpu_plan(smoke=options.smoke, threads=options.threads)
+        scores_folder = ensure_folder(options.out / "scores")
+        if options.tune and not (options.out / "tuned.json").exists():
+            tune(store, plan, options.out, seeds[0], methods)
+        tuned = options.out / "tuned.json"
+        rates = json.loads(tuned.read_text())["rates"] if tuned.exists() else {}
+        for seed in seeds:
+            study = Study(store, plan, options.out, seed, rates)
+            for method in methods:
+                path = scores_folder / f"{method}_{seed}.csv"
+                if not path.exists():
+                    write_scores(path, study.scores(method))
+                    log.info("%s", path)
+    except (KoiloError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _known(methods: list[str]) -> list[str]:
+    wrong = [name for name in methods if name not in METHODS]
+    if wrong:
+        raise ConfigError(
+            f"There is no method {', '.join(wrong)}. Allowed: {', '.join(METHODS)}. Correct "
+            "--methods."
+        )
+    return [name for name in METHODS if name in methods]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

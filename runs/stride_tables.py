@@ -1,0 +1,177 @@
+"""Two of the paper's tables on one seed: slide heads by features, and backbones by mode.
+
+    python runs/stride_tables.py heads COHORT OUT [--seed 1] [--smoke]
+    python runs/stride_tables.py backbones COHORT OUT [--seed 1] [--smoke]
+
+``heads``: every slide head, refitted on the frozen features of ``two_stage`` and of ``swift``,
+beside the two-stage rivals of Cheng 2021 and Zhu 2021. ``backbones``: two-stage and SWIFT with
+ConvNeXt, ViT and a ResNet with BatchNorm, AUC with BatchNorm as in training and in eval mode. OUT
+is that of runs/stride.sh: what it holds is not trained again. The page goes to docs/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from koilo.datasets.crop_store import CropStore, StoredSlide, open_crop_store
+from koilo.evaluate.operating_point import specificity_at
+from koilo.evaluate.scores import auc
+from koilo.files import write_json
+from koilo.mil import HEADS, BagSet
+from koilo.mil.cheng import ChengRival
+from koilo.mil.scored import with_detector_scores
+from koilo.mil.zhu import ZhuRival
+from koilo.progress import log, start_logging
+from koilo.train import fit
+from koilo.train.both_modes import in_both_modes
+from koilo.train.recipes.slide_head import SlideHeadConfig, SlideHeadRecipe, predict_bags
+from koilo.train.record import git_commit
+from koilo.train.stages import NetConfig
+from koilo.train.swift_model import judge_slides, read_bags_of_store
+from stride import SPLITS, Plan, Study, cpu_plan
+
+BACKBONES = ("convnext_twin", "vit_twin", "resnet_twin")
+NOT_OF_FEATURES = {"evidence"}
+"""Heads that read probabilities of classes, not features."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("table", choices=("heads", "backbones"))
+    parser.add_argument("cohort", type=Path, metavar="COHORT")
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--smoke", action="store_true", help="a few steps; claims nothing")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--page", type=Path, help="default: docs/results/stride_TABLE.json")
+    options = parser.parse_args()
+    start_logging()
+    started = time.time()
+    store = open_crop_store(options.cohort)
+    plan = cpu_plan(smoke=options.smoke, threads=options.threads)
+    make = heads_table if options.table == "heads" else backbones_table
+    table = make(store, plan, options.out, options.seed)
+    page = {
+        "name": f"stride_{options.table}",
+        "title": f"STRIDE's {options.table} on the multi-centre cohort (synthetic, one seed)",
+        "command": f"python runs/stride_tables.py {options.table} COHORT OUT --seed {options.seed}",
+        "commit": git_commit(),
+        "data": f"phantom cohort, seed {store.facts.get('seed')}",
+        "seed": options.seed,
+        "seconds": round(time.time() - started),
+        "figures": {},
+        "tables": {options.table: table},
+        "notes": ["One seed: no interval over trainings, no verdict."],
+    }
+    write_json(options.page or Path(f"docs/results/stride_{options.table}.json"), page)
+
+
+def heads_table(store: CropStore, plan: Plan, out: Path, seed: int) -> dict[str, Any]:
+    """Rows: features and head; columns: AUC and spec@sens95 of each split."""
+    study = Study(store, plan, out, seed, {})
+    rows = []
+    slides = [s for s in store.of_split("train", *SPLITS) if s.label]
+    for method in ("two_stage", "swift"):
+        student = study.model(method).student
+        bags = read_bags_of_store(student, store, slides, plan.settings.top_k)
+        for head in sorted(set(HEADS) - NOT_OF_FEATURES):
+            p = refitted(bags, head, plan, out / "heads" / str(seed) / f"{method}-{head}", seed)
+            rows.append([method, head, *measures(slides, p)])
+            log.info("%s", rows[-1])
+        for name, p in rivals(bags, store, slides, plan, seed).items():
+            rows.append([method, name, *measures(slides, p)])
+            log.info("%s", rows[-1])
+    return {"columns": ["features", "head", *measure_names()], "rows": rows}
+
+
+def refitted(bags: BagSet, head: str, plan: Plan, out: Path, seed: int) -> NDArray[np.float32]:
+    """Probabilities (S, C) of all bags from a head that was trained on the training split."""
+    classes = plan.net.classes.slides
+    loop = replace(plan.head, seed=seed)
+    config = SlideHeadConfig(
+        bags=out,
+        head=head,
+        inputs="features",
+        classes=classes,
+        half_positive=True,
+        cut_share=0.0,
+        top_k=plan.settings.top_k,
+        smoothing=0.0,
+        loop=loop,
+    )
+    train = bags.bags("features", classes, "train")
+    recipe = SlideHeadRecipe(config, train, [])
+    fit(recipe, loop, out, settings=config)
+    every = {bag.bag_id: bag for split in set(bags.splits)
+             for bag in bags.bags("features", classes, split)}  # fmt: skip
+    ordered = [every[bag_id] for bag_id in bags.bag_ids]
+    return predict_bags(recipe.model, ordered, top_k=plan.settings.top_k)
+
+
+def rivals(
+    bags: BagSet, store: CropStore, slides: list[StoredSlide], plan: Plan, seed: int
+) -> dict[str, NDArray[np.float64]]:
+    """Cheng's and Zhu's probabilities of all slides, fitted on the training split."""
+    classes = plan.net.classes.slides
+    scored = with_detector_scores(bags, store)
+    training = [i for i, slide in enumerate(slides) if slide.split == "train"]
+    train_bags = [scored[i] for i in training]
+    labels = [classes.index(slides[i].label) for i in training]
+    cheng, zhu = ChengRival(scored[0].features.shape[1]), ZhuRival(len(classes))
+    cheng.fit(train_bags, labels, seed)
+    zhu.fit(train_bags, labels, seed)
+    return {"Cheng 2021": cheng.predict(scored), "Zhu 2021": zhu.predict(scored)}
+
+
+def backbones_table(store: CropStore, plan: Plan, out: Path, seed: int) -> dict[str, Any]:
+    """Rows: backbone and method; columns: AUC of each split in eval and in train mode."""
+    rows = []
+    for name in BACKBONES:
+        own = replace(plan, net=NetConfig(encoder=name))
+        study = Study(store, own, out / "backbones" / name, seed, {})
+        for method in ("two_stage", "swift"):
+            model = study.model(method)
+            row: list[Any] = [name, method]
+            for split in SPLITS:
+                slides = list(store.of_split(split))
+                predict = _judge(model.student, model.head, store, slides, own)
+                in_train, in_eval = in_both_modes(model, predict)
+                positive = [slide.label != "NILM" for slide in slides]
+                row += [round(float(auc(positive, 1 - p[:, 0])), 3) for p in (in_eval, in_train)]
+            rows.append(row)
+            log.info("%s", row)
+    columns = [f"{split} AUC, {mode} mode" for split in SPLITS for mode in ("eval", "train")]
+    return {"columns": ["backbone", "method", *columns], "rows": rows}
+
+
+def _judge(
+    net: Any, head: Any, store: CropStore, slides: list[StoredSlide], plan: Plan
+) -> Callable[[], NDArray[np.float32]]:
+    return lambda: judge_slides(net, head, store, slides, plan.settings.top_k)
+
+
+def measures(slides: list[StoredSlide], p: NDArray[Any]) -> list[float]:
+    """AUC and spec@sens95 of each split."""
+    values = []
+    for split in SPLITS:
+        rows = [i for i, slide in enumerate(slides) if slide.split == split]
+        positive = np.array([slides[i].label != "NILM" for i in rows])
+        score = 1 - np.asarray(p, np.float64)[rows, 0]
+        values += [round(float(f(positive, score)), 3) for f in (auc, specificity_at)]
+    return values
+
+
+def measure_names() -> list[str]:
+    return [f"{split} {name}" for split in SPLITS for name in ("AUC", "spec@sens95")]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Starting weights of a trunk from a local file or a folder in the format of transformers.
+
+Nothing is ever downloaded. A file is the plain safetensors of a trunk, as self-supervised training
+leaves it; a folder holds ``config.json`` and ``model.safetensors`` of a ConvNeXt, ViT, DINOv2 or
+ResNet, with or without a classifier on top. Licences of published weights are theirs.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from koilo.encoders.zoo import ENCODERS
+from koilo.errors import TrainingError
+
+_NAMES = {
+    "convnext": "convnext_tiny",
+    "dinov2": "dinov2_small",
+    "resnet": "resnet18",
+    "vit": "vit_small",
+}
+"""``model_type`` of a folder's config.json to the encoder that builds its graph."""
+
+
+def encoder_of_folder(folder: Path) -> tuple[str, dict[str, Any]]:
+    """The encoder and its arguments that build the graph of a folder's ``config.json``.
+
+    Raises:
+        TrainingError: there is no such file, or it is of a graph that koilo does not build.
+    """
+    try:
+        stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = stored.get("model_type")
+        return _NAMES[kind], _arguments(kind, stored)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise TrainingError(
+            f"{folder} holds no config.json of a graph that koilo builds ({error!r}). Allowed: "
+            f"folders in the format of transformers of {', '.join(_NAMES)}. Correct the path."
+        ) from error
+
+
+def load_start(trunk: nn.Module, start: Path) -> None:
+    """Give a trunk the weights of a safetensors file or of a transformers folder.
+
+    Raises:
+        TrainingError: the weights cannot be read or are not those of this trunk.
+    """
+    try:
+        tensors = _read_folder(trunk, start) if start.is_dir() else _read_file(start)
+        trunk.load_state_dict(tensors)
+    except TrainingError:
+        raise
+    except Exception as error:  # safetensors and transformers raise their own kinds
+        raise TrainingError(
+            f"The weights {start} do not fit the trunk {type(trunk).__name__} "
+            f"({' '.join(str(error).split())[:200]}). Allowed: safetensors of the same trunk, or "
+            f"a folder in the format of transformers. {_advice(start)}"
+        ) from error
+
+
+def start_files(start: Path) -> tuple[Path, ...]:
+    """The files of starting weights, whose hashes a run records."""
+    if start.is_dir():
+        return start / "config.json", start / "model.safetensors"
+    return (start,)
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    return dict(load_file(path))
+
+
+def _read_folder(trunk: nn.Module, folder: Path) -> dict[str, Tensor]:
+    """The trunk's own tensors out of a folder, under the trunk's names."""
+    encoder_of_folder(folder)  # refuses another graph in our words
+    backbone: Any = getattr(trunk, "backbone", None)
+    if backbone is None:
+        raise ValueError("this trunk is none of transformers")
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    if kind != backbone.config.model_type:
+        raise ValueError(f"the folder holds a {kind}, the trunk is a {backbone.config.model_type}")
+    # transformers renames the tensors of older files, so its own reader is used.
+    loaded, report = type(backbone).from_pretrained(
+        folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+    )
+    stored, wanted = loaded.state_dict(), trunk.state_dict()
+    missing = {f"backbone.{name}" for name in report["missing_keys"]} & set(wanted)
+    if missing:
+        raise ValueError(f"the folder lacks {', '.join(sorted(missing)[:3])}")
+    return {name: stored[name.removeprefix("backbone.")] for name in wanted}
+
+
+def _arguments(kind: str, stored: dict[str, Any]) -> dict[str, Any]:
+    if kind in ("convnext", "resnet"):
+        sizes = {"widths": tuple(stored["hidden_sizes"]), "depths": tuple(stored["depths"])}
+        if kind == "convnext":
+            return sizes
+        return {**sizes, "stem": stored["embedding_size"], "block": stored["layer_type"]}
+    return {
+        "width": stored["hidden_size"],
+        "depth": stored["num_hidden_layers"],
+        "heads": stored["num_attention_heads"],
+        "patch_px": stored["patch_size"],
+        "position_px": stored["image_size"],
+    }
+
+
+def _advice(start: Path) -> str:
+    """Which encoder a folder needs, in the words of the settings."""
+    try:
+        name, arguments = encoder_of_folder(start)
+    except TrainingError:
+        return f"Encoders are {', '.join(ENCODERS)}. Correct the path or the encoder."
+    return f"This folder needs encoder: {name} with encoder_config: {json.dumps(arguments)}."

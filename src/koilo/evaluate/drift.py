@@ -1,0 +1,197 @@
+"""Whether two samples differ: population stability index, tests, effect sizes, a line in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from koilo.evaluate.scores import auc
+
+Size = Literal["negligible", "small", "medium", "large"]
+
+ALPHA = 0.01
+"""A difference is called one where p, corrected for the number of measures, is below this."""
+
+_BINS = 10
+_DELTA_STEPS = ((0.147, "negligible"), (0.33, "small"), (0.474, "medium"))
+"""Bounds of |Cliff's delta| by Romano et al. 2006."""
+_D_STEPS = ((0.1, "negligible"), (0.24, "small"), (0.35, "medium"))
+"""The same for Kolmogorov-Smirnov's D: what normal values have at those deltas. It sees a change of
+spread, for which delta is blind."""
+_SIZES: tuple[Size, ...] = ("negligible", "small", "medium", "large")
+_V_STEPS = ((0.1, "negligible"), (0.3, "small"), (0.5, "medium"))
+"""Bounds of Cramér's V for one degree of freedom by Cohen 1988."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One measure in two samples, A the reference."""
+
+    measure: str
+    n_a: int
+    n_b: int
+    a: str
+    """A in words: its median, or the share of each class"""
+    b: str
+    psi: float
+    """population stability index; under 0.1 is usually called stable, over 0.25 a shift"""
+    psi_by_chance: float
+    """what PSI would be on average if nothing differed: it grows as samples shrink"""
+    statistic: float
+    """Kolmogorov-Smirnov's D, or chi-squared"""
+    p: float
+    effect: float
+    """Cliff's delta (-1 to 1, above 0: B is higher), or Cramér's V (0 to 1)"""
+    size: Size
+    direction: str
+    p_corrected: float = float("nan")
+    """by Holm over all measures of a report"""
+
+    @property
+    def differs(self) -> bool:
+        """True where the difference is more than chance, and not negligible."""
+        return bool(self.p_corrected < ALPHA) and self.size != "negligible"
+
+    @property
+    def line(self) -> str:
+        """What was found, in words."""
+        if not np.isfinite(self.p):
+            return f"{self.measure}: cannot be compared ({self.n_a} and {self.n_b} values)."
+        figures = f"effect {self.effect:.2f}, PSI {self.psi:.2f}, p {self.p_corrected:.2g}"
+        if self.differs:
+            return (
+                f"{self.measure}: a {self.size} difference, {self.direction} in B "
+                f"({self.a} against {self.b}; {figures})."
+            )
+        return f"{self.measure}: no difference beyond chance ({self.a} and {self.b}; {figures})."
+
+
+def compare_numbers(measure: str, a: ArrayLike, b: ArrayLike) -> Drift:
+    """Compare a number of slides: Kolmogorov-Smirnov, Cliff's delta, PSI over bins of A.
+
+    Args:
+        measure: its name.
+        a: (N,) values of the reference; those that are not finite are left out.
+        b: (M,) values of the other sample.
+    """
+    from scipy.stats import ks_2samp
+
+    first, second = _finite(a), _finite(b)
+    in_a, in_b = _median(first), _median(second)
+    if min(first.size, second.size) < 2:
+        return _unknown(measure, first.size, second.size, in_a, in_b)
+    # scipy's exact p fails on some ties; the asymptotic one errs to the safe side.
+    found = ks_2samp(first, second, method="asymp")
+    truth = np.repeat([False, True], [first.size, second.size])
+    delta = 2 * auc(truth, np.concatenate([first, second])) - 1
+    moved, apart = _size(delta, _DELTA_STEPS), _size(float(found.statistic), _D_STEPS)
+    direction = "higher" if delta > 0 else "lower"
+    if moved == "negligible":
+        direction = "spread otherwise"
+    edges = _edges(first, second)
+    psi, by_chance = population_stability(
+        np.histogram(first, edges)[0], np.histogram(second, edges)[0]
+    )
+    return Drift(
+        measure, first.size, second.size, in_a, in_b, psi, by_chance, float(found.statistic),
+        float(found.pvalue), delta, max(moved, apart, key=_SIZES.index), direction,
+    )  # fmt: skip
+
+
+def compare_classes(measure: str, a: Sequence[str], b: Sequence[str]) -> Drift:
+    """Compare the mix of classes: chi-squared, Cramér's V, PSI over the classes.
+
+    Args:
+        measure: its name.
+        a: (N,) names of the reference.
+        b: (M,) names of the other sample.
+    """
+    from scipy.stats import chi2
+
+    first, second = Counter(a), Counter(b)
+    names = sorted({*first, *second})
+    table = np.array([[counts[name] for name in names] for counts in (first, second)], dtype=float)
+    in_a, in_b = _mix(first), _mix(second)
+    if min(len(a), len(b)) < 2:
+        return _unknown(measure, len(a), len(b), in_a, in_b)
+    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+    statistic = float((np.square(table - expected) / expected).sum())
+    p = float(chi2.sf(statistic, len(names) - 1)) if len(names) > 1 else 1.0
+    v = float(np.sqrt(statistic / table.sum()))
+    psi, by_chance = population_stability(table[0], table[1])
+    shares = table / table.sum(axis=1, keepdims=True)
+    most = names[int(np.argmax(np.abs(shares[1] - shares[0])))]
+    more = "more" if shares[1][names.index(most)] > shares[0][names.index(most)] else "fewer"
+    return Drift(
+        measure, len(a), len(b), in_a, in_b, psi, by_chance, statistic, p, v, _size(v, _V_STEPS),
+        f"{more} {most}",
+    )  # fmt: skip
+
+
+def population_stability(counts_a: ArrayLike, counts_b: ArrayLike) -> tuple[float, float]:
+    """PSI of two histograms (B,), and what chance alone gives on average.
+
+    PSI is the sum of (b - a) ln(b / a) over the shares; half a slide is added to every bin, so
+    that an empty one does not make it infinite. Bins empty in both say nothing and are left out.
+
+    >>> population_stability([50, 50], [50, 50])[0]
+    0.0
+    """
+    a, b = np.asarray(counts_a, dtype=float), np.asarray(counts_b, dtype=float)
+    used = (a + b) > 0
+    n_a, n_b = a.sum(), b.sum()
+    a, b = a[used] + 0.5, b[used] + 0.5
+    share_a, share_b = a / a.sum(), b / b.sum()
+    psi = float(((share_b - share_a) * np.log(share_b / share_a)).sum())
+    return psi, float((used.sum() - 1) * (1 / n_a + 1 / n_b))
+
+
+def correct_for_number(found: Sequence[Drift]) -> tuple[Drift, ...]:
+    """The same with p corrected by Holm for the number of measures that could be compared."""
+    p = np.array([drift.p for drift in found])
+    order = [i for i in np.argsort(p) if np.isfinite(p[i])]
+    corrected, highest = np.full(len(p), np.nan), 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * p[i]))
+        corrected[i] = highest
+    return tuple(replace(d, p_corrected=float(c)) for d, c in zip(found, corrected, strict=True))
+
+
+def _finite(values: ArrayLike) -> NDArray[np.float64]:
+    numbers = np.asarray(values, dtype=float)
+    return numbers[np.isfinite(numbers)]
+
+
+def _edges(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bins of equally many slides of A, at least five each, open at both ends."""
+    bins = int(np.clip(a.size // 5, 2, _BINS))
+    inner = np.unique(np.quantile(a, np.linspace(0, 1, bins + 1)[1:-1]))
+    low, high = min(a.min(), b.min()), max(a.max(), b.max())
+    return np.concatenate([[low - 1], inner[(inner > low - 1) & (inner < high + 1)], [high + 1]])
+
+
+def _size(effect: float, steps: tuple[tuple[float, str], ...]) -> Size:
+    name = next((name for bound, name in steps if abs(effect) < bound), "large")
+    return name  # type: ignore[return-value]
+
+
+def _median(values: NDArray[np.float64]) -> str:
+    if not values.size:
+        return "none"
+    middle = float(np.median(values))
+    return f"median {middle:,.0f}" if abs(middle) >= 1000 else f"median {middle:.3g}"
+
+
+def _mix(counts: Counter[str]) -> str:
+    total = sum(counts.values())
+    return ", ".join(f"{name} {n / total:.0%}" for name, n in counts.most_common(4)) or "none"
+
+
+def _unknown(measure: str, n_a: int, n_b: int, a: str, b: str) -> Drift:
+    nan = float("nan")
+    return Drift(measure, n_a, n_b, a, b, nan, nan, nan, nan, nan, "negligible", "")

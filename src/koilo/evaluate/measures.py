@@ -1,0 +1,303 @@
+"""All measures of one set of slides with truth: what measures.json holds, as plain values."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from koilo.evaluate.agreement import cohen_kappa
+from koilo.evaluate.calibration import (
+    brier_score,
+    fit_temperature,
+    reliability,
+    shift_prevalence,
+    temper,
+)
+from koilo.evaluate.centres import UNKNOWN, by_centre
+from koilo.evaluate.decision_curve import decision_curve
+from koilo.evaluate.delong import auc_interval
+from koilo.evaluate.grades import place_in, shared_classes
+from koilo.evaluate.intervals import Interval, bootstrap
+from koilo.evaluate.operating_point import specificity_at, threshold_at_specificity
+from koilo.evaluate.predictive import predictive_table
+from koilo.evaluate.prevalence import counts_at_prevalence, prevalence_weights
+from koilo.evaluate.proportions import share_interval
+from koilo.evaluate.scores import (
+    auc,
+    confusion,
+    f1_by_class,
+    macro_f1,
+    reweighted,
+    sensitivity_specificity,
+)
+from koilo.evaluate.slide_scores import LabelledSet, SlideScore
+from koilo.evaluate.workload import recall_by_class, recall_by_group, workload
+from koilo.taxonomy import NEGATIVE, severity
+
+EQUAL_SPECIFICITY = 0.65
+"""where the paper compares methods"""
+
+BINS = 10
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The slides that can be judged, as arrays (N,); ``called`` is None without a threshold."""
+
+    slides: tuple[SlideScore, ...]
+    truth: NDArray[np.bool_]
+    p: NDArray[np.float64]
+    called: NDArray[np.bool_] | None
+
+    @classmethod
+    def of(cls, slides: Sequence[SlideScore]) -> Judged:
+        """The arrays of some judged slides."""
+        calls = [slide.called_positive for slide in slides]
+        known = all(call is not None for call in calls)
+        return cls(
+            tuple(slides),
+            np.array([slide.truly_positive for slide in slides], dtype=bool),
+            np.array([slide.p_positive for slide in slides], dtype=np.float64),
+            np.array(calls, dtype=bool) if known else None,
+        )
+
+    @property
+    def labels(self) -> list[str]:
+        """The true class of each slide."""
+        return [str(slide.label) for slide in self.slides]
+
+    @property
+    def both(self) -> bool:
+        """True where there are positives and negatives."""
+        return bool(self.truth.any() and not self.truth.all())
+
+
+def measure_set(
+    found: LabelledSet, *, prevalence: float | None = None, draws: int = 1000, seed: int = 0
+) -> Values:
+    """Every measure that the set allows, as plain values for JSON; None where it allows none.
+
+    Args:
+        found: slides with truth and score, and the others.
+        prevalence: share of positives of the population to which F1, kappa, workload, calibration
+            and net benefit are brought as well; None: as the set is only.
+        draws: resamples of the bootstrap.
+        seed: of the draws.
+    """
+    judged = Judged.of(found.judged)
+    centres = [slide.centre or UNKNOWN for slide in judged.slides]
+    values: Values = {
+        "slides": count_slides(found),
+        "ranking": _ranking(judged, draws, seed),
+        "locked": _locked(judged, found.without_result, prevalence),
+        "grading": _grading(judged, prevalence, draws, seed),
+        "at_equal_specificity": _at_specificity(judged),
+        "calibration": _calibration(judged, None),
+        "decision_curve": _net_benefit(judged, prevalence),
+        "centres": list(by_centre(centres, judged.truth, judged.p, judged.called)),
+    }
+    if prevalence is not None and judged.both:
+        values["calibration_at_prevalence"] = _calibration(judged, prevalence)
+    return plain(values)
+
+
+def count_slides(found: LabelledSet) -> Values:
+    """How many slides there are of which kind, and by name those that count in no measure."""
+    judged = found.judged
+    return {
+        "n": len(judged) + len(found.without_result) + len(found.unlabelled),
+        "n_judged": len(judged),
+        "n_positive": sum(slide.truly_positive for slide in judged),
+        "n_fields": sum(slide.kind == "field" for slide in judged),
+        "n_synthetic": sum(slide.synthetic for slide in judged),
+        "by_label": _counted(str(slide.label) for slide in judged),
+        "bundles": sorted({slide.bundle for slide in judged if slide.bundle}),
+        "without_result": [
+            {"slide_id": slide.slide_id, "label": slide.label, "why": slide.reason}
+            for slide in found.without_result
+        ],
+        "unlabelled": [slide.slide_id for slide in found.unlabelled],
+    }
+
+
+def plain(value: Any) -> Any:
+    """JSON values of dataclasses, arrays and numbers; what is not finite becomes None."""
+    if isinstance(value, Interval):
+        return plain({"estimate": value.estimate, "low": value.low, "high": value.high})
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
+
+
+def _ranking(judged: Judged, draws: int, seed: int) -> Values | None:
+    """AUC by DeLong, and the paper's measure: specificity where this set's sensitivity is 95 %."""
+    if not judged.both:
+        return None
+    n_each = min(judged.truth.sum(), (~judged.truth).sum())
+    area = float(auc(judged.truth, judged.p))
+    return {
+        "auc": auc_interval(judged.truth, judged.p) if n_each > 1 else _alone(area),
+        "spec_at_sens95": bootstrap(
+            lambda drawn: specificity_at(judged.truth[drawn], judged.p[drawn]),
+            np.arange(judged.p.size),
+            strata=judged.labels,
+            draws=draws,
+            seed=seed,
+        ),
+    }
+
+
+def _locked(
+    judged: Judged, unread: Sequence[SlideScore], prevalence: float | None
+) -> Values | None:
+    """What the threshold that came with the results does; nothing is tuned here."""
+    if judged.called is None or not judged.slides:
+        return None
+    truth, called = judged.truth, judged.called
+    sensitivity, specificity = sensitivity_specificity(truth, called, 0.5)
+    n_positive, n_hits = int(truth.sum()), int(called[truth].sum())
+    n_negative, n_passed = int((~truth).sum()), int((~called[~truth]).sum())
+    n_unread = sum(slide.truly_positive for slide in unread)
+    values: Values = {
+        "thresholds": _counted(f"{slide.threshold:.6g}" for slide in judged.slides),
+        "sensitivity": share_interval(n_hits, n_positive),
+        "specificity": share_interval(n_passed, n_negative),
+        "unread_slides": {
+            "n_positive": n_unread,
+            "n_negative": len(unread) - n_unread,
+            "sensitivity_if_missed": share_interval(n_hits, n_positive + n_unread),
+            "sensitivity_if_a_reader_finds_them": share_interval(
+                n_hits + n_unread, n_positive + n_unread
+            ),
+            "specificity_if_a_reader_sees_them": share_interval(
+                n_passed, n_negative + len(unread) - n_unread
+            ),
+        },
+        "missed_by_class": recall_by_class(judged.labels, called),
+        "groups": recall_by_group(judged.labels, called),
+        "workload": workload(truth, called),
+    }
+    if judged.both:
+        values["predictive"] = predictive_table(sensitivity, specificity)
+        if prevalence is not None:
+            values["workload_at_prevalence"] = workload(truth, called, prevalence=prevalence)
+    return values
+
+
+def _grading(judged: Judged, prevalence: float | None, draws: int, seed: int) -> Values | None:
+    """Confusion of classes, F1 and kappa; classes that either side folds are folded."""
+    calls = [slide.called for slide in judged.slides]
+    if not judged.slides or any(call is None for call in calls):
+        return None
+    known = {name for slide in judged.slides for name in slide.probabilities}
+    classes = shared_classes([*judged.labels, *known])
+    truth = [place_in(label, classes) for label in judged.labels]
+    called = [place_in(str(call), classes) for call in calls]
+    table = confusion(truth, called, classes)
+    place = {name: number for number, name in enumerate(classes)}
+    rows, columns = np.array([place[n] for n in truth]), np.array([place[n] for n in called])
+
+    def drawn_f1(drawn: NDArray[np.intp]) -> float:
+        flat = np.bincount(rows[drawn] * len(classes) + columns[drawn], minlength=table.size)
+        return macro_f1(flat.reshape(table.shape))
+
+    values: Values = {
+        "classes": classes,
+        "never_called": [n for n in classes if not any(n == place_in(k, classes) for k in known)],
+        "table": table,
+        **_agreement(table),
+        "macro_f1": bootstrap(drawn_f1, np.arange(rows.size), strata=truth, draws=draws, seed=seed),
+    }
+    if prevalence is not None and judged.both:
+        positive = np.array([name != NEGATIVE for name in classes])
+        counts = counts_at_prevalence(table.sum(axis=1), positive, prevalence)
+        scaled = reweighted(table, counts)
+        values["at_prevalence"] = {
+            **_agreement(scaled), "macro_f1": macro_f1(scaled), "prevalence": prevalence,
+        }  # fmt: skip
+    return values
+
+
+def _agreement(table: NDArray[Any]) -> Values:
+    return {
+        "f1": f1_by_class(table),
+        "kappa": cohen_kappa(table),
+        "kappa_linear": cohen_kappa(table, "linear"),
+        "kappa_quadratic": cohen_kappa(table, "quadratic"),
+    }
+
+
+def _at_specificity(judged: Judged) -> Values | None:
+    """Sensitivity at the paper's specificity of 0.65, threshold from this very set."""
+    if not judged.both:
+        return None
+    threshold = threshold_at_specificity(judged.truth, judged.p, EQUAL_SPECIFICITY)
+    sensitivity, specificity = sensitivity_specificity(judged.truth, judged.p, threshold)
+    return {
+        "threshold": threshold,
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "missed_by_class": recall_by_class(judged.labels, judged.p >= threshold),
+    }
+
+
+def _calibration(judged: Judged, prevalence: float | None) -> Values | None:
+    """Reliability of p_positive; at a prevalence p is shifted to it and slides are weighted."""
+    if not judged.slides:
+        return None
+    truth, p, weights = judged.truth, judged.p, None
+    if prevalence is not None and 0 < prevalence < 1:
+        p = shift_prevalence(p, float(truth.mean()), prevalence)
+        weights = prevalence_weights(truth, prevalence)
+    diagram = reliability(truth, p, bins=BINS, weights=weights)
+    both = np.stack([1 - p, p], axis=1)  # (N, 2)
+    temperature = fit_temperature(both, truth.astype(int), weights)
+    cooled = temper(both, temperature)[:, 1]
+    return {
+        "ece_equal_mass": diagram.ece,
+        "ece_equal_width": reliability(truth, p, bins=BINS, scheme="width", weights=weights).ece,
+        "brier": brier_score(truth, p, weights),
+        "temperature": temperature,
+        "ece_equal_mass_at_temperature": reliability(truth, cooled, bins=BINS, weights=weights).ece,
+        "diagram": diagram,
+        "prevalence": prevalence,
+    }
+
+
+def _net_benefit(judged: Judged, prevalence: float | None) -> Values | None:
+    if not judged.both:
+        return None
+    p = judged.p
+    if prevalence is not None and 0 < prevalence < 1:
+        p = shift_prevalence(p, float(judged.truth.mean()), prevalence)
+    curve = decision_curve(judged.truth, p, prevalence=prevalence)
+    return {"curve": curve, "prevalence": prevalence}
+
+
+def _alone(estimate: float) -> Interval:
+    return Interval(estimate, float("nan"), float("nan"))
+
+
+def _counted(names: Any) -> dict[str, int]:
+    counts = Counter(names)
+    try:
+        order = sorted(counts, key=severity)
+    except ValueError:
+        order = sorted(counts)
+    return {name: counts[name] for name in order}

@@ -1,0 +1,166 @@
+"""evaluation.md: the measures of a set as a person reads them, what they rest on first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from koilo.evaluate.tables import Table, markdown
+
+FEW_POSITIVES = 60
+"""Below this many positives a sensitivity near 95 % is uncertain by more than 11 points."""
+
+_SHOWN_UNJUDGED = 20
+_IN_TEXT = ("centres", "classes", "predictive", "confusion", "top_cells", "mismatch")
+
+
+def write_up(
+    values: Mapping[str, Any],
+    tables: Mapping[str, Table],
+    pictures: Sequence[str],
+    facts: Mapping[str, str],
+) -> str:
+    """The evaluation as Markdown.
+
+    Args:
+        values: as `koilo.evaluate.measures.measure_set` gives them.
+        tables: of `koilo.evaluate.tables.evaluation_tables`.
+        pictures: file names beside the page.
+        facts: what was compared with what, for the top.
+    """
+    parts = [
+        "# Evaluation\n",
+        "Research use only: not for diagnosis.\n",
+        "\n".join(f"- {name}: {value}" for name, value in facts.items()) + "\n",
+        "## The slides\n",
+        *_slides(values["slides"]),
+        "## The score\n",
+        *_score(values),
+        *[markdown(tables[name]) for name in _IN_TEXT if name in tables],
+        *[f"![{name.rsplit('.', 1)[0].replace('_', ' ')}]({name})\n" for name in pictures],
+        *_unjudged(tables.get("not_judged")),
+    ]
+    return "\n".join(parts)
+
+
+def _slides(slides: Mapping[str, Any]) -> list[str]:
+    unread = slides["without_result"]
+    n_positive = slides["n_positive"]
+    classes = ", ".join(f"{name} {n}" for name, n in slides["by_label"].items())
+    lines = [
+        f"{slides['n']} slides; **{slides['n_judged']} are judged** (label and result), "
+        f"{n_positive} of them positive: {classes or 'none'}.",
+        f"{len(unread)} have a label but no result, {len(slides['unlabelled'])} no label. "
+        "They count in no measure below, except where it says so: a slide without a result is "
+        "neither negative nor positive, a person has to look at it.",
+    ]
+    if slides["n_fields"]:
+        lines.append(
+            f"{slides['n_fields']} of the judged are single fields, with a threshold of their own."
+        )
+    if slides["n_synthetic"]:
+        lines.append(f"{slides['n_synthetic']} of the judged are synthetic: no clinical claim.")
+    if 0 < n_positive < FEW_POSITIVES:
+        lines.append(f"**Only {n_positive} positives**: read the intervals, not the estimates.")
+    return ["\n".join(lines) + "\n"]
+
+
+def _score(values: Mapping[str, Any]) -> list[str]:
+    rows: list[list[str]] = []
+    ranking, locked = values["ranking"], values["locked"]
+    if ranking:
+        rows += [
+            ["AUC", _span(ranking["auc"]), "DeLong"],
+            [
+                "specificity at sensitivity 95 %", _span(ranking["spec_at_sens95"]),
+                "threshold from this very set; bootstrap within classes",
+            ],
+        ]  # fmt: skip
+    if locked:
+        rows += _locked_rows(locked)
+    rows += _grading_rows(values["grading"])
+    calibration = values["calibration"]
+    if calibration:
+        cooled = _figure(calibration["ece_equal_mass_at_temperature"])
+        rows += [
+            ["ECE, bins of equal mass", _figure(calibration["ece_equal_mass"]), ""],
+            ["ECE, bins of equal width", _figure(calibration["ece_equal_width"]), ""],
+            ["Brier score", _figure(calibration["brier"]), ""],
+            [
+                "temperature", _figure(calibration["temperature"]),
+                f"fitted here; ECE with it {cooled}, on the same slides",
+            ],
+        ]  # fmt: skip
+    notes = [] if ranking else ["No AUC and no specificity: a class is absent.\n"]
+    notes += [] if locked else ["No locked threshold came with the scores.\n"]
+    return [*notes, markdown(Table("Measures with 95 % intervals", ["measure", "", "how"], rows))]
+
+
+def _locked_rows(locked: Mapping[str, Any]) -> list[list[str]]:
+    unread, load = locked["unread_slides"], locked["workload"]
+    thresholds = ", ".join(f"{name} ({n} slides)" for name, n in locked["thresholds"].items())
+    rows = [
+        ["sensitivity, locked", _span(locked["sensitivity"]), f"threshold {thresholds}"],
+        ["specificity, locked", _span(locked["specificity"]), "the same threshold"],
+        ["negatives ruled out", _figure(load["negatives_ruled_out"]), "below the threshold"],
+        ["all slides ruled out", _figure(load["all_ruled_out"]), "in this set's mix"],
+    ]
+    if "workload_at_prevalence" in locked:
+        other = locked["workload_at_prevalence"]
+        said = f"at a prevalence of {other['prevalence']:.0%}"
+        rows.append(["all slides ruled out", _figure(other["all_ruled_out"]), said])
+    if unread["n_positive"] or unread["n_negative"]:
+        said = f"counting {unread['n_positive']} positives without a result"
+        rows += [
+            ["sensitivity", _span(unread["sensitivity_if_missed"]), f"{said} as missed"],
+            [
+                "sensitivity", _span(unread["sensitivity_if_a_reader_finds_them"]),
+                f"{said} as found by the person who looks",
+            ],
+            [
+                "specificity", _span(unread["specificity_if_a_reader_sees_them"]),
+                f"counting {unread['n_negative']} negatives without a result as not ruled out",
+            ],
+        ]  # fmt: skip
+    return rows
+
+
+def _grading_rows(grading: Mapping[str, Any] | None) -> list[list[str]]:
+    if not grading:
+        return []
+    rows = [["macro-F1", _span(grading["macro_f1"]), "bootstrap within classes"]]
+    if grading["never_called"]:
+        rows[0][2] += f"; the model never calls {', '.join(grading['never_called'])}"
+    rows += [
+        ["Cohen's kappa", _figure(grading["kappa"]), "classes as in the table"],
+        ["kappa, linear", _figure(grading["kappa_linear"]), "classes by gravity"],
+        ["kappa, quadratic", _figure(grading["kappa_quadratic"]), "classes by gravity"],
+    ]
+    if "at_prevalence" in grading:
+        other = grading["at_prevalence"]
+        said = f"reweighted to a prevalence of {other['prevalence']:.0%}"
+        rows += [
+            ["macro-F1", _figure(other["macro_f1"]), said],
+            ["Cohen's kappa", _figure(other["kappa"]), said],
+        ]
+    return rows
+
+
+def _unjudged(table: Table | None) -> list[str]:
+    if table is None:
+        return []
+    shown = Table(table.title, table.columns, table.rows[:_SHOWN_UNJUDGED])
+    n_more = len(table.rows) - len(shown.rows)
+    return [markdown(shown), *([f"And {n_more} more in not_judged.csv.\n"] if n_more else [])]
+
+
+def _span(interval: Mapping[str, Any]) -> str:
+    if interval["estimate"] is None:
+        return "–"
+    if interval["low"] is None:
+        return _figure(interval["estimate"])
+    return f"{interval['estimate']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})"
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,125 @@
+"""``koilo train swift``: from a crop store to a bundle that `koilo screen` takes.
+
+Four stages, each in a folder of its own and resumed where it stopped: labelled cells, a head on
+their frozen features, SWIFT from there, and, where asked for, ColorAdv. Then every slide of the
+store is scored, the threshold is locked on validation, and the bundle is written with the detector
+that cut the store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from koilo.bundle import load_bundle
+from koilo.datasets.crop_store import CropStore, open_crop_store
+from koilo.encoders.starting import load_start
+from koilo.evaluate.operating_point import lock_operating_point
+from koilo.files import write_json
+from koilo.progress import log
+from koilo.train.audit import draw_audit_sheet
+from koilo.train.bundling import write_swift_bundle
+from koilo.train.recipe import LoopConfig
+from koilo.train.recipes.swift import SwiftSettings
+from koilo.train.stages import (
+    NetConfig,
+    Scores,
+    build_model,
+    fit_head,
+    score_store,
+    train_swift_stage,
+    write_scores,
+)
+from koilo.train.swift_model import SwiftModel
+
+SPLITS = ("train", "validation", "test", "unseen", "unseen_twin")
+
+
+def _paper_loop(steps: int) -> LoopConfig:
+    """Adam with an L2 term of 1e-3 at 1e-3, falling linearly, as the paper has it."""
+    return LoopConfig(
+        steps=steps, lr=1e-3, optimizer="adam", weight_decay=1e-3, schedule="linear", clip=1.0
+    )
+
+
+@dataclass(frozen=True)
+class SwiftConfig:
+    """Train cells and slides end to end on a crop store, and write a bundle."""
+
+    store: Path
+    """crop store, as `koilo data bags` leaves it"""
+    out: Path = field(default=Path("swift"), metadata={"result": False})
+    """folder of the run: a folder a stage, scores.csv, pseudo_labels.png, bundle/"""
+    name: str = "swift"
+    """name of the bundle"""
+    detector: str = "cytology"
+    """bundle whose detector goes into the new one: the one that cut the store"""
+    net: NetConfig = field(default_factory=NetConfig)
+    """the networks"""
+    start: Path | None = None
+    """starting weights of the trunk: safetensors, or a folder in the format of transformers"""
+    cells: LoopConfig = field(default_factory=lambda: _paper_loop(20_000))
+    """stage 1: labelled cells"""
+    head: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2_000, lr=1e-3, ema=0.99))
+    """stage 2: the head on frozen features"""
+    loop: LoopConfig = field(default_factory=lambda: _paper_loop(320_000))
+    """stage 3: SWIFT (paper: about 320,000 iterations)"""
+    colour: LoopConfig | None = None
+    """stage 4: ColorAdv; none = left out"""
+    settings: SwiftSettings = field(default_factory=SwiftSettings)
+    """what a step takes in and how cells are labelled"""
+
+
+def train_swift(config: SwiftConfig) -> None:
+    """Train cells and slides end to end on a crop store, and write a bundle.
+
+    Raises:
+        ManifestError: the store is not whole.
+        BundleError: the detector's bundle is missing or unfit.
+        ConfigError: encoder, head or one of their settings is unknown.
+        TrainingError: the store cannot be trained on, the start does not fit, or training cannot
+            go on.
+        OutputError: ``config.out`` cannot be written.
+    """
+    store = open_crop_store(config.store)
+    load_bundle(config.detector)
+    model = build_model(config.net, config.loop.seed)
+    if config.start is not None:
+        load_start(model.student.trunk, config.start)
+    run_stages(config, store, model)
+    scores = score_store(model, store, config.net.classes, config.settings.top_k, SPLITS)
+    write_scores(config.out / "scores.csv", scores)
+    draw_audit_sheet(
+        config.out / "pseudo_labels.png", model, store, config.net.classes, config.settings
+    )
+    write_swift_bundle(config, model, store, scores, locked_point(scores, store))
+    log.info("The bundle is in %s.", config.out / "bundle")
+
+
+def run_stages(config: SwiftConfig, store: CropStore, model: SwiftModel) -> None:
+    """All stages in their order; ``model`` holds the result."""
+    classes, settings, out = config.net.classes, config.settings, config.out
+    alone = replace(settings, terms=("cell",), colour="none")
+    train_swift_stage(model, store, classes, alone, config.cells, out / "1-cells")
+    fit_head(model, store, config.net, top_k=settings.top_k, loop=config.head, out=out / "2-head")
+    plain = settings if config.colour is None else replace(settings, colour="none")
+    result = train_swift_stage(model, store, classes, plain, config.loop, out / "3-swift")
+    metrics = result.metrics
+    if config.colour is not None:
+        moved = settings.colour if settings.colour != "none" else "adversarial"
+        coloured = replace(settings, colour=moved)
+        metrics = train_swift_stage(
+            model, store, classes, coloured, config.colour, out / "4-colour"
+        ).metrics
+    write_json(out / "validation.json", metrics)
+
+
+def locked_point(scores: Scores, store: CropStore) -> dict[str, object]:
+    """The operating point ``sens95``, locked on the validation slides, as a bundle holds it."""
+    rows = [number for number, slide in enumerate(scores.slides) if slide.split == "validation"]
+    point = lock_operating_point(
+        [scores.slides[row].label != "NILM" for row in rows],
+        scores.p_positive[rows],
+        f"{len(rows)} validation slides of crop store {store.folder.name}",
+    )
+    return point.to_dict()

@@ -1,0 +1,162 @@
+"""koilo calibrate: a new bundle with the threshold of the laboratory's own slides."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from koilo.bundle import Bundle, load_bundle
+from koilo.cli import main
+from koilo.errors import BundleError, ConfigError, KoiloError, ManifestError, OutputError
+from koilo.evaluate.calibrate import CalibrateConfig, calibrate
+from koilo.evaluate.operating_point import lock_threshold
+from koilo.evaluate.proportions import share_interval
+from koilo.files import sha256_file
+from koilo.models import describe
+from koilo.types import SlideResult
+from tests.evaluate.results_folder import failed, result, toy_bundle, write_results, write_truth
+
+RANDOM = np.random.default_rng(6)
+TRUTH = np.repeat([True, False], [40, 50])
+P = np.clip(RANDOM.normal(np.where(TRUTH, 0.6, 0.35), 0.15), 0.01, 0.99)
+
+
+def laboratory(
+    folder: Path, *, n: int = 90, **facts: object
+) -> tuple[Bundle, list[SlideResult], dict[str, str | None]]:
+    bundle = toy_bundle(folder / "toy")
+    made = [
+        result(f"s{i:02}", float(P[i]), **{"sha256": bundle.sha256, **facts})  # type: ignore[arg-type]
+        for i in range(n)
+    ]
+    labels = {f"s{i:02}": "LSIL" if TRUTH[i] else "NILM" for i in range(n)}
+    return bundle, made, dict(labels)
+
+
+def config(folder: Path, made: list[SlideResult], labels: dict[str, str | None]) -> CalibrateConfig:
+    return CalibrateConfig(
+        write_results(folder / "results", made),
+        write_truth(folder / "truth.csv", labels),
+        folder / "ours",
+        model=str(folder / "toy"),
+    )
+
+
+def test_the_new_bundle_is_the_old_one_with_the_threshold_of_these_slides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, made, labels = laboratory(tmp_path, centre="Lab A")
+    settings = config(tmp_path, [*made, failed("bad")], {**labels, "bad": "HSIL", "s00": None})
+    command = ["calibrate", str(settings.results), "--truth", str(settings.truth), "--out",
+               str(settings.out), "--model", settings.model]  # fmt: skip
+    assert main(command) == 0
+    new = load_bundle(settings.out)  # verifies every hash
+    assert new.sha256 != old.sha256
+    point = new.operating_point("sens95")
+    judged = slice(1, None)
+    assert point["threshold"] == lock_threshold(TRUTH[judged], P[judged])
+    assert (point["n"], point["n_positive"]) == (89, 39)
+    hits = int((P[judged][TRUTH[judged]] >= point["threshold"]).sum())
+    interval = share_interval(hits, 39, method="clopper-pearson")
+    assert point["sensitivity_interval"] == [interval.low, interval.high]
+    assert "Lab A" in point["set"]
+    assert new.operating_point("sens95_field") == old.operating_point("sens95_field")
+    for stage in ("detector", "cells", "head"):
+        np.testing.assert_array_equal(new.tensors(stage)["weight"], old.tensors(stage)["weight"])
+    source = new.spec["provenance"]["calibrated"]
+    assert source["from_sha256"] == old.sha256
+    assert source["truth_sha256"] == sha256_file(settings.truth)
+    assert (source["n_judged"], source["n_without_result"], source["n_unlabelled"]) == (89, 1, 1)
+    assert new.spec["provenance"]["commit"] == "abc"
+    assert (new.name, old.name) == ("ours", "toy")
+    assert "Only 39 positives" in new.card
+    assert "# Card" in new.card
+    assert f"({interval.low:.1%} to {interval.high:.1%})" in describe(new)
+    said = capsys.readouterr().err
+    for words in ("only 39 positives", "positives are needed; this set has 39", "bad (HSIL)"):
+        assert words in said
+
+
+def test_calibrating_twice_gives_the_same_bundle(tmp_path: Path) -> None:
+    _, made, labels = laboratory(tmp_path)
+    settings = config(tmp_path, made, labels)
+    calibrate(settings)
+    again = CalibrateConfig(settings.results, settings.truth, tmp_path / "twice" / "ours",
+                            model=settings.model)  # fmt: skip
+    calibrate(again)
+    assert load_bundle(again.out).sha256 == load_bundle(settings.out).sha256
+
+
+def test_fields_lock_the_fields_point_and_temperature_is_stored(tmp_path: Path) -> None:
+    _, made, labels = laboratory(tmp_path, kind="field", threshold=0.3)
+    base = config(tmp_path, made, labels)
+    calibrate(CalibrateConfig(base.results, base.truth, base.out, base.model, name="ours 2026",
+                              temperature=True, prevalence=0.05))  # fmt: skip
+    new = load_bundle(base.out)
+    assert new.name == "ours 2026"
+    point = new.operating_point("sens95_field")
+    assert point["threshold"] == lock_threshold(TRUTH, P)
+    assert new.operating_point("sens95")["threshold"] == 0.4
+    assert (point["prevalence"], point["set_prevalence"]) == (0.05, round(40 / 90, 6))
+    assert point["temperature"] > 0
+
+
+def refused(settings: CalibrateConfig) -> str:
+    with pytest.raises(KoiloError) as caught:
+        calibrate(settings)
+    assert "\n" not in str(caught.value)
+    assert not (settings.out / "bundle.json").exists()
+    return f"{type(caught.value).__name__}: {caught.value}"
+
+
+def test_results_of_another_bundle_are_refused(tmp_path: Path) -> None:
+    _, made, labels = laboratory(tmp_path, sha256="f" * 64)
+    said = refused(config(tmp_path, made, labels))
+    assert said.startswith(BundleError.__name__)
+    assert "toy (ffffffffffff) (90 slides)" in said
+
+
+def test_one_foreign_slide_among_many_is_seen(tmp_path: Path) -> None:
+    _, made, labels = laboratory(tmp_path)
+    made[7] = result("s07", 0.5, sha256="e" * 64)
+    assert "(1 slides)" in refused(config(tmp_path, made, labels))
+
+
+def test_fields_mixed_with_slides_are_refused(tmp_path: Path) -> None:
+    bundle, made, labels = laboratory(tmp_path)
+    made[3] = result("s03", 0.5, sha256=bundle.sha256, kind="field")
+    assert "mixes 89 slides and 1 fields" in refused(config(tmp_path, made, labels))
+
+
+@pytest.mark.parametrize("label", ["NILM", "HSIL"])
+def test_a_set_without_positives_or_negatives_is_refused(tmp_path: Path, label: str) -> None:
+    _, made, labels = laboratory(tmp_path, n=12)
+    said = refused(config(tmp_path, made, dict.fromkeys(labels, label)))
+    assert said.startswith(ManifestError.__name__)
+    assert "positives and negatives" in said
+
+
+def test_a_bundle_is_never_overwritten(tmp_path: Path) -> None:
+    _, made, labels = laboratory(tmp_path)
+    settings = config(tmp_path, made, labels)
+    before = json.loads((tmp_path / "toy" / "bundle.json").read_text())
+    with pytest.raises(OutputError, match="holds a bundle already"):
+        calibrate(CalibrateConfig(settings.results, settings.truth, tmp_path / "toy",
+                                  model=settings.model))  # fmt: skip
+    assert json.loads((tmp_path / "toy" / "bundle.json").read_text()) == before
+
+
+def test_a_scores_csv_says_not_which_bundle_made_it_and_is_refused(tmp_path: Path) -> None:
+    _, made, labels = laboratory(tmp_path)
+    settings = config(tmp_path, made, labels)
+    table = CalibrateConfig(settings.results / "slides.csv", settings.truth, settings.out,
+                            model=settings.model)  # fmt: skip
+    assert "name the results folder" in refused(table)
+
+
+def test_settings_that_mean_nothing_are_named_together(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"half_width is 3.*prevalence is 5"):
+        CalibrateConfig(tmp_path, tmp_path, tmp_path, half_width=3, prevalence=5)

@@ -1,0 +1,159 @@
+"""Drift between two samples and between two results folders."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chi2_contingency, ks_2samp
+
+from koilo.cli import main
+from koilo.errors import BundleError, ManifestError
+from koilo.evaluate.drift import (
+    compare_classes,
+    compare_numbers,
+    correct_for_number,
+    population_stability,
+)
+from koilo.evaluate.drift_report import DriftConfig, drift
+from tests.evaluate.results_folder import failed, result, write_results
+
+RANDOM = np.random.default_rng(8)
+samples = st.lists(st.integers(0, 9), min_size=2, max_size=40)
+
+
+@given(samples, samples)
+def test_numbers_are_compared_by_ks_and_by_counting_pairs(a, b):
+    found = compare_numbers("x", a, b)
+    theirs = ks_2samp(a, b, method="asymp")
+    assert (found.statistic, found.p) == pytest.approx((theirs.statistic, theirs.pvalue))
+    wins = sum((y > x) - (y < x) for x in a for y in b)
+    assert found.effect == pytest.approx(wins / len(a) / len(b))
+    back = compare_numbers("x", b, a)
+    assert back.effect == pytest.approx(-found.effect)
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=2, max_size=40),
+       st.lists(st.sampled_from("abc"), min_size=2, max_size=40))  # fmt: skip
+def test_classes_are_compared_by_chi_squared(a, b):
+    found = compare_classes("x", a, b)
+    names = sorted({*a, *b})
+    if len(names) == 1:
+        assert (found.p, found.effect) == (1, 0)
+        return
+    table = [[side.count(name) for name in names] for side in (a, b)]
+    theirs = chi2_contingency(table, correction=False)
+    assert (found.statistic, found.p) == pytest.approx((theirs.statistic, theirs.pvalue))
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=2).filter(
+    lambda rows: sum(a for a, _ in rows) and sum(b for _, b in rows)))  # fmt: skip
+def test_psi_is_symmetric_and_never_negative(rows):
+    a, b = zip(*rows, strict=True)
+    psi, by_chance = population_stability(a, b)
+    assert psi >= -1e-12
+    assert by_chance >= 0
+    assert population_stability(b, a)[0] == pytest.approx(psi)
+    assert population_stability(a, a)[0] == pytest.approx(0)
+
+
+def test_psi_of_many_slides_is_its_formula_and_chance_is_what_chance_gives():
+    a, b = np.array([600, 400]) * 1000, np.array([500, 500]) * 1000
+    expected = (0.5 - 0.6) * np.log(0.5 / 0.6) + (0.5 - 0.4) * np.log(0.5 / 0.4)
+    assert population_stability(a, b)[0] == pytest.approx(expected, rel=1e-3)
+    draws = [
+        population_stability(
+            *(np.bincount(RANDOM.integers(0, 10, 200), minlength=10) for _ in "ab")
+        )
+        for _ in range(300)
+    ]
+    assert np.mean([psi for psi, _ in draws]) == pytest.approx(draws[0][1], rel=0.15)
+
+
+def test_equal_samples_do_not_differ_and_shifted_ones_do():
+    base = RANDOM.normal(size=80)
+    same, moved = correct_for_number([
+        compare_numbers("blur", base, RANDOM.normal(size=80)),
+        compare_numbers("score", base, RANDOM.normal(size=80) + 1.2),
+    ])  # fmt: skip
+    assert not same.differs
+    assert "no difference beyond chance" in same.line
+    assert moved.differs
+    assert "a large difference, higher in B" in moved.line
+    assert moved.psi > 0.25 > moved.psi_by_chance
+
+
+def test_a_change_of_spread_alone_is_seen():
+    [found] = correct_for_number([
+        compare_numbers("cells", np.full(100, 40.0), np.linspace(20, 60, 100))
+    ])  # fmt: skip
+    assert abs(found.effect) < 0.147
+    assert found.differs
+    assert "spread otherwise in B" in found.line
+
+
+def test_p_is_corrected_by_holm_and_what_cannot_be_compared_does_not_count():
+    found = [compare_numbers(name, np.arange(9), np.arange(9) + step)
+             for name, step in (("a", 9), ("b", 5), ("c", 0))]  # fmt: skip
+    corrected = correct_for_number([*found, compare_numbers("d", [], [1, 2, 3])])
+    p = [drift.p for drift in found]
+    assert [d.p_corrected for d in corrected[:3]] == pytest.approx(
+        [3 * p[0], max(3 * p[0], 2 * p[1]), min(1, max(2 * p[1], p[2]))]
+    )
+    assert np.isnan(corrected[3].p_corrected)
+    assert "cannot be compared (0 and 3 values)" in corrected[3].line
+
+
+def week(folder: Path, *, shift: float = 0.0, blurred: float = 0.1, n: int = 40) -> Path:
+    random = np.random.default_rng(int(1000 * shift + 100 * blurred))
+    made = [
+        result(f"s{i}", float(np.clip(random.beta(2, 5) + shift, 0, 1)),
+               blurred=float(np.clip(random.normal(blurred, 0.03), 0, 1)),
+               n_cells=20 + i)
+        for i in range(n)
+    ]  # fmt: skip
+    return write_results(folder, [*made, failed("bad"), result("empty", None)])
+
+
+def test_two_weeks_are_told_apart_without_labels(tmp_path: Path, capsys) -> None:
+    a, b = week(tmp_path / "a"), week(tmp_path / "b", shift=0.25, blurred=0.3)
+    out = tmp_path / "out"
+    assert main(["drift", str(a), str(b), "--out", str(out)]) == 0
+    found = {
+        row["measure"]: row for row in json.loads((out / "drift.json").read_text())["measures"]
+    }
+    assert found["p_positive"]["differs"]
+    assert found["share out of focus"]["differs"]
+    assert found["class suggested"]["differs"]
+    assert not found["cells kept a slide"]["differs"]
+    assert not found["slides that failed"]["differs"]
+    assert found["p_positive"]["n_a"] == 40
+    page = (out / "drift.md").read_text()
+    assert page.index("Differs") < page.index("share out of focus: a") < page.index("No difference")
+    with open(out / "drift.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(found)
+    assert (out / "drift.png").read_bytes().startswith(b"\x89PNG")
+    assert "share out of focus: a" in capsys.readouterr().err
+
+
+def test_a_folder_against_itself_shows_nothing(tmp_path: Path) -> None:
+    folder = week(tmp_path / "a", n=12)
+    drift(DriftConfig(folder, folder, tmp_path / "out", no_figures=True))
+    page = (tmp_path / "out" / "drift.md").read_text()
+    assert "## Differs\n\n- nothing" in page
+    assert "Only 14 slides on one side" in page
+
+
+def test_two_models_or_no_results_are_refused(tmp_path: Path) -> None:
+    a = week(tmp_path / "a", n=3)
+    other = write_results(tmp_path / "b", [result("s", 0.3, sha256="e" * 64)])
+    with pytest.raises(BundleError, match="eeeeeeeeeeee"):
+        drift(DriftConfig(a, other, tmp_path / "out"))
+    empty = write_results(tmp_path / "c", [failed("s")])
+    with pytest.raises(ManifestError, match="no slide that was read"):
+        drift(DriftConfig(a, empty, tmp_path / "out"))

@@ -1,0 +1,54 @@
+"""Precision@Top and recall among the best K: against sorting by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from koilo.evaluate.ranking import (
+    RankedSlide,
+    precision_at_top,
+    precision_by_class,
+    top_k_recall,
+)
+
+cells = st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=60)
+
+
+@given(cells, st.integers(1, 40))
+def test_precision_is_that_of_the_sorted_list(rows, top):
+    best = sorted(rows, key=lambda row: -row[1])[:top]  # sorted is stable, as ours must be
+    assert precision_at_top(*zip(*rows, strict=True), top) == pytest.approx(
+        sum(positive for positive, _ in best) / len(best)
+    )
+
+
+@given(st.lists(cells, min_size=1, max_size=4))
+def test_recall_grows_with_k_and_ends_at_one(bags):
+    slides = [RankedSlide("LSIL", *zip(*rows, strict=True)) for rows in bags]
+    found = top_k_recall(slides, [1, 5, 60])
+    if np.isnan(found[0]):
+        assert not any(positive for rows in bags for positive, _ in rows)
+    else:
+        assert found[0] <= found[1] <= found[2] == 1
+
+
+def test_lesion_cells_that_were_not_kept_count_as_not_found():
+    slide = RankedSlide("HSIL", [True, False, True], [0.9, 0.5, 0.4], n_positive=4)
+    assert top_k_recall([slide], [1, 2, 3]) == (0.25, 0.25, 0.5)
+
+
+def test_classes_are_in_order_and_a_slide_without_cells_is_left_out():
+    slides = [
+        RankedSlide("HSIL", [True, True], [1, 2]),
+        RankedSlide("HSIL", [True, False], [1, 2]),
+        RankedSlide("HSIL", [], []),
+        RankedSlide("NILM", [False], [1]),
+    ]
+    assert [(row.label, row.n_slides, row.precision) for row in precision_by_class(slides)] == [
+        ("NILM", 1, 0.0),
+        ("HSIL", 2, 0.75),
+    ]
+    assert np.isnan(precision_at_top([], []))

@@ -1,0 +1,67 @@
+"""Scored bags: cut out of a crop store, refused where they cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from koilo.datasets.crop_store import CropStore, CropStoreWriter, StoredCells, StoredSlide
+from koilo.errors import ManifestError
+from koilo.mil import BagSet
+from koilo.mil.scored import ScoredBag, scored_bags, with_detector_scores
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CropStore:
+    writer = CropStoreWriter(tmp_path / "store", n_crops=5, crop_px=4, mpp=0.5)
+    cells = StoredCells(
+        slide_id=np.array(["a", "a", "b", "b", "b"]),
+        rank=np.array([0, 1, 0, 1, -1]),
+        detector_score=np.array([0.9, 0.8, 0.7, 0.6, 0.1], np.float32),
+        given=np.array([""] * 5),
+        truth=np.array([""] * 5),
+    )
+    slides = [StoredSlide(name, "C01", "train", "NILM") for name in "abc"]
+    return writer.finish(slides, cells, {})
+
+
+def test_a_bag_holds_the_cells_of_its_slide_best_first(store: CropStore) -> None:
+    features, p = np.arange(10.0).reshape(5, 2), np.full((5, 3), 1 / 3)
+    b, a = scored_bags(store, ["b", "a"], features, p)
+    assert b.features.tolist() == [[4, 5], [6, 7]]
+    np.testing.assert_allclose(a.detector_scores, [0.9, 0.8])
+    [first] = scored_bags(store, ["a"], features, p, top_k=1)
+    assert len(first) == 1
+    assert first.p_lesion == pytest.approx([2 / 3])
+
+
+def test_slides_without_cells_and_arrays_that_do_not_fit_are_refused(store: CropStore) -> None:
+    with pytest.raises(ManifestError, match="without a cell: c;"):
+        scored_bags(store, ["a", "c"], np.zeros((5, 2)), np.zeros((5, 3)))
+    with pytest.raises(ManifestError, match="4 features"):
+        scored_bags(store, ["a"], np.zeros((4, 2)), np.zeros((5, 3)))
+
+
+def test_a_bag_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="one at least"):
+        ScoredBag(
+            np.zeros((0, 2), np.float32), np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
+        )
+
+
+def test_a_bag_files_cells_get_the_stores_detector_scores(store: CropStore) -> None:
+    rows = (np.array([2, 0]), np.array([1]))
+    bags = BagSet(
+        np.arange(6.0).reshape(3, 2), np.full((3, 3), 1 / 3), rows,
+        ("a", "b"), ("NILM", "NILM"), ("train", "train"), ("a", "b"),
+    )  # fmt: skip
+    a, b = with_detector_scores(bags, store)
+    assert a.features.tolist() == [[4, 5], [0, 1]]
+    np.testing.assert_allclose(
+        np.concatenate([a.detector_scores, b.detector_scores]), [0.9, 0.8, 0.7]
+    )
+    with pytest.raises(ManifestError, match="Bag c has 1 cells"):
+        with_detector_scores(replace(bags, bag_ids=("a", "c")), store)

@@ -1,0 +1,113 @@
+"""The driver of the comparison and its report, on a toy cohort in a few steps."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from koilo.datasets.crop_store import CropStore
+from koilo.evaluate.scores import auc
+from koilo.train import LoopConfig
+from koilo.train.recipes.swift import SwiftSettings
+from koilo.train.stages import NetConfig, write_scores
+from tests.conftest import ROOT
+from tests.train.toy_store import make_toy_store
+
+sys.path.insert(0, str(ROOT / "runs"))
+
+import stride
+import stride_report
+
+LOOP = LoopConfig(steps=2, optimizer="adam", weight_decay=1e-3, device="cpu", threads=1)
+WATCHED = replace(LOOP, evaluate_every=1)
+PLAN = stride.Plan(
+    NetConfig(
+        "convnext_twin",
+        {"widths": [4, 6, 8, 8], "depths": [1, 1, 1, 1], "drop_path": 0.0},
+        head_config={"hidden": 8},
+    ),
+    SwiftSettings(n_cells=4, n_slides=2, top_k=4),
+    cells=LOOP,
+    head=WATCHED,
+    joint=WATCHED,
+    colour=WATCHED,
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> CropStore:
+    splits = ("train", "validation", "test", "unseen", "unseen_twin")
+    return make_toy_store(tmp_path_factory.mktemp("cohort"), n_slides=50, splits=splits)
+
+
+@pytest.fixture(scope="module")
+def out(store: CropStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every method, trained for two steps with one seed."""
+    folder = tmp_path_factory.mktemp("out")
+    study = stride.Study(store, PLAN, folder, 1, {})
+    for method in stride.METHODS:
+        write_scores(folder / "scores" / f"{method}_1.csv", study.scores(method))
+    return folder
+
+
+def test_every_method_leaves_scores_of_every_slide_outside_training(out: Path) -> None:
+    for method in stride.METHODS:
+        with open(out / "scores" / f"{method}_1.csv", newline="") as handle:
+            rows = list(csv.DictReader(handle))
+        assert len(rows) == 40
+        assert {row["split"] for row in rows} == set(stride.SPLITS)
+        assert len({row["threshold"] for row in rows}) == 1
+
+
+def test_what_is_on_disk_is_not_trained_again(store: CropStore, out: Path) -> None:
+    weights = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*.safetensors")}
+    assert len(weights) == 3 * 2 + 3 + 5  # two stages thrice, three joint methods, five colours
+    again = stride.Study(store, PLAN, out, 1, {}).scores("color_adv")
+    with open(out / "scores" / "color_adv_1.csv", newline="") as handle:
+        told = [float(row["p_positive"]) for row in csv.DictReader(handle)]
+    assert np.allclose(again.p_positive, told, atol=1e-5)
+    assert weights == {path: path.stat().st_mtime_ns for path in weights}
+
+
+def test_tuning_tries_each_rate_once_and_later_runs_take_the_better(
+    store: CropStore, tmp_path: Path
+) -> None:
+    stride.tune(store, PLAN, tmp_path, 1, ["two_stage", "swift"])
+    folders = {path.name for path in (tmp_path / "runs" / "1").iterdir()}
+    assert folders == {"two_stage-base", "two_stage-slow", "swift-base", "swift-slow"}
+    assert (tmp_path / "tuned.json").exists()
+
+
+def test_the_report_is_made_from_scores_alone(
+    store: CropStore, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stride_report, "DRAWS", 20)
+    table = stride_report.Table([out])
+    table.write(tmp_path / "scores.parquet")
+    stored = pq.read_table(tmp_path / "scores.parquet")
+    assert stored.num_rows == 40 * len(stride.METHODS)
+    options = Namespace(cohort=store.folder, outs=[out])
+    for converged, verdicts in ((True, {"holds", "does not hold"}), (False, {"not judged"})):
+        page = stride_report.page(table, dict.fromkeys(table.methods, converged), options)
+        rows = page["tables"]["Verdicts"]["rows"]
+        assert len(rows) == len(stride_report.CLAIMS)
+        assert {row[-1] for row in rows} <= verdicts
+    shares = page["tables"]["Share of the gap to the colour twins that is recovered"]["rows"]
+    assert [row[0] for row in shares] == list(stride.COLOUR)
+    positive = [label != "NILM" for label in table.labels("unseen")]
+    won = [auc(positive, table.scores(name, "unseen")[0]) for name in ("random_shift", "swift")]
+    assert shares[1][2] == pytest.approx(won[0] - won[1], abs=5e-4)
+    assert len(page["tables"]["Methods, split unseen"]["rows"]) == len(stride.METHODS)
+
+
+def test_an_unknown_method_is_named() -> None:
+    with pytest.raises(Exception, match="no method swfit"):
+        stride._known(["swfit"])
+    assert stride._known(["swift", "two_stage"]) == ["two_stage", "swift"]

@@ -1,0 +1,134 @@
+"""`koilo train swift`: all stages on a toy store, to a bundle that can be loaded."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from koilo.bundle import load_bundle
+from koilo.config import parse
+from koilo.datasets.crop_store import CropStore
+from koilo.errors import TrainingError
+from koilo.evaluate.operating_point import lock_threshold
+from koilo.pipeline import load_models
+from koilo.train import LoopConfig
+from koilo.train.on_store import SwiftConfig, train_swift
+from koilo.train.recipes.swift import SwiftSettings
+from koilo.train.stages import NetConfig, build_model, score_store
+from tests.conftest import ROOT
+from tests.train.toy_store import make_toy_store
+
+LOOP = LoopConfig(steps=3, optimizer="adam", weight_decay=1e-3, device="cpu", threads=1)
+NET = NetConfig(
+    encoder="convnext_twin",
+    encoder_config={"widths": [4, 6, 8, 8], "depths": [1, 1, 1, 1], "drop_path": 0.0},
+    head_config={"hidden": 8},
+)
+SETTINGS = SwiftSettings(n_cells=4, n_slides=2, top_k=4, tau_teacher=0.2)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> CropStore:
+    return make_toy_store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def run(store: CropStore, tmp_path_factory: pytest.TempPathFactory) -> SwiftConfig:
+    """A finished run of all four stages."""
+    config = SwiftConfig(
+        store=store.folder,
+        out=tmp_path_factory.mktemp("run"),
+        name="toy",
+        net=NET,
+        cells=LOOP,
+        head=LOOP,
+        loop=LOOP,
+        colour=LOOP,
+        settings=SETTINGS,
+    )
+    train_swift(config)
+    return config
+
+
+def test_every_stage_leaves_its_run_and_every_slide_its_score(run: SwiftConfig) -> None:
+    stages = sorted(path.name for path in run.out.iterdir() if path.is_dir())
+    assert stages == ["1-cells", "2-head", "3-swift", "4-colour", "bundle"]
+    with open(run.out / "scores.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == 20
+    positive = [row["label"] != "NILM" for row in rows if row["split"] == "validation"]
+    score = [float(row["p_positive"]) for row in rows if row["split"] == "validation"]
+    threshold = lock_threshold(positive, score)
+    assert float(rows[0]["threshold"]) == pytest.approx(threshold, abs=1e-6)
+    total = sum(float(value) for name, value in rows[0].items() if name in _p_columns(rows[0]))
+    assert total == pytest.approx(1, abs=1e-4)
+    assert float(rows[0]["p_positive"]) == pytest.approx(1 - float(rows[0]["p_NILM"]), abs=2e-6)
+
+
+def _p_columns(row: dict[str, str]) -> list[str]:
+    return [name for name in row if name.startswith("p_") and name != "p_positive"]
+
+
+def test_the_bundle_loads_for_slides_and_says_what_it_is(run: SwiftConfig) -> None:
+    bundle = load_bundle(run.out / "bundle")
+    models = load_models(bundle, torch.device("cpu"))
+    assert bundle.name == "toy"
+    assert models.kinds == ("slide",)
+    assert models.top_k == 4
+    assert bundle.operating_point("sens95")["n"] == 10
+    assert "10 synthetic slides of 2 centres" in bundle.card
+    assert not any(line.startswith("AGC") for line in bundle.spec["not_assessed"])
+
+
+def test_the_bundle_says_of_a_bag_what_the_training_said(
+    run: SwiftConfig, store: CropStore
+) -> None:
+    models = load_models(load_bundle(run.out / "bundle"), torch.device("cpu"))
+    slide = store.of_split("validation")[1]
+    crops = np.ascontiguousarray(store.crops[store.bag(slide.slide_id, 4)])
+    p, _ = models.head.predict(*models.classifier.predict(crops))
+    with open(run.out / "scores.csv", newline="") as handle:
+        row = next(r for r in csv.DictReader(handle) if r["slide_id"] == slide.slide_id)
+    told = [float(row[name]) for name in _p_columns(row)]
+    assert p.tolist() == pytest.approx(told, abs=2e-3)  # half precision
+
+
+def test_the_audit_sheet_is_a_picture_with_a_row_a_rule_and_class(run: SwiftConfig) -> None:
+    sheet = np.asarray(Image.open(run.out / "pseudo_labels.png"))
+    assert sheet.shape[0] > 50
+    assert sheet.std() > 10
+
+
+def test_a_finished_run_is_not_trained_again(run: SwiftConfig) -> None:
+    weights = run.out / "3-swift" / "model.safetensors"
+    before = weights.read_bytes()
+    train_swift(run)
+    assert weights.read_bytes() == before
+
+
+def test_a_store_without_positives_to_lock_a_threshold_on_is_refused(store: CropStore) -> None:
+    slides = tuple(s for s in store.slides if s.split == "train" or s.label == "NILM")
+    model = build_model(NET, 0)
+    with pytest.raises(TrainingError, match="holds 0 positive of 5 slides"):
+        score_store(model, replace(store, slides=slides), NET.classes, 4, ["validation"])
+
+
+def test_the_cpu_settings_are_the_twins_and_the_defaults_the_papers() -> None:
+    def config(*words: str) -> SwiftConfig:
+        return parse(
+            SwiftConfig, ["--store", "s", *words], prog="koilo train swift", description=""
+        )
+
+    twin = config("--config", str(ROOT / "runs" / "swift_cpu.yaml"))
+    assert (twin.net.encoder, twin.settings.top_k, twin.loop.steps) == ("convnext_twin", 48, 1500)
+    assert twin.colour is not None
+    assert twin.colour.lr == pytest.approx(twin.loop.lr / 10)
+    paper = config()
+    assert (paper.settings.n_cells, paper.settings.n_slides, paper.settings.top_k) == (128, 2, 256)
+    assert (paper.net.encoder, paper.loop.steps) == ("convnext_tiny", 320_000)
+    assert (paper.loop.optimizer, paper.loop.schedule) == ("adam", "linear")
