@@ -100,6 +100,17 @@ def _watched(loop: LoopConfig) -> LoopConfig:
     return replace(loop, evaluate_every=max(1, loop.steps // 5))
 
 
+def lineage(method: str) -> tuple[str, ...]:
+    """A method after all that it begins from.
+
+    >>> lineage("color_adv")
+    ('two_stage', 'swift', 'color_adv')
+    """
+    if method in TWO_STAGE:
+        return (method,)
+    return (*lineage("two_stage" if method in JOINT else "swift"), method)
+
+
 class Study:
     """One seed's models on one cohort; what is on disk is not trained again."""
 
@@ -112,7 +123,7 @@ class Study:
         """The trained model of a method, and of what it starts from."""
         if method in TWO_STAGE:
             return self._two_stage(method)
-        start = self.model("two_stage" if method in JOINT else "swift")
+        start = self.model(lineage(method)[-2])
         if method in JOINT:
             settings = replace(self.plan.settings, **JOINT[method])
             return self._joint(method, start, settings, self.plan.joint)
@@ -149,7 +160,9 @@ class Study:
         return self.rates.get(method, "base")
 
     def _folder(self, method: str) -> Path:
-        return self.out / "runs" / str(self.seed) / f"{method}-{self._rate(method)}"
+        """Named by the method and all that it began from, each with its rate."""
+        names = [f"{name}-{self._rate(name)}" for name in lineage(method)]
+        return self.out / "runs" / str(self.seed) / "+".join(names)
 
     def _loop(self, method: str, loop: LoopConfig) -> LoopConfig:
         return replace(loop, seed=self.seed, lr=loop.lr * RATES[self._rate(method)])

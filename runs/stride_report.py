@@ -272,7 +272,9 @@ def _places(outs: list[Path], table: Table, method: str) -> list[tuple[Path, int
 
 def _converged(out: Path, method: str, seed: int) -> bool:
     """Whether validation AUC moved under half a point in the last fifth of the method's steps."""
-    for folder in (out / "runs" / str(seed)).glob(f"{method}-*"):
+    for folder in (out / "runs" / str(seed)).iterdir():
+        if folder.name.rpartition("+")[2].rpartition("-")[0] != method:
+            continue
         log = folder / "log.jsonl"
         path = log if log.exists() else folder / "head" / "log.jsonl"
         found = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from argparse import Namespace
 from dataclasses import replace
@@ -81,8 +82,14 @@ def test_tuning_tries_each_rate_once_and_later_runs_take_the_better(
 ) -> None:
     stride.tune(store, PLAN, tmp_path, 1, ["two_stage", "swift"])
     folders = {path.name for path in (tmp_path / "runs" / "1").iterdir()}
-    assert folders == {"two_stage-base", "two_stage-slow", "swift-base", "swift-slow"}
-    assert (tmp_path / "tuned.json").exists()
+    chosen = json.loads((tmp_path / "tuned.json").read_text())["rates"]["two_stage"]
+    begun = f"two_stage-{chosen}"
+    assert folders == {
+        "two_stage-base",
+        "two_stage-slow",
+        f"{begun}+swift-base",
+        f"{begun}+swift-slow",
+    }
 
 
 def test_the_report_is_made_from_scores_alone(
@@ -105,6 +112,22 @@ def test_the_report_is_made_from_scores_alone(
     won = [auc(positive, table.scores(name, "unseen")[0]) for name in ("random_shift", "swift")]
     assert shares[1][2] == pytest.approx(won[0] - won[1], abs=5e-4)
     assert len(page["tables"]["Methods, split unseen"]["rows"]) == len(stride.METHODS)
+
+
+def test_convergence_is_read_from_the_methods_own_run(out: Path) -> None:
+    own = out / "runs" / "1" / "two_stage-base+swift-base" / "log.jsonl"
+    told = own.read_text()
+    lines = [
+        json.dumps({"step": n, "evaluate": {"student_auc": auc}})
+        for n, auc in ((1, 0.7), (2, 0.702))
+    ]
+    try:
+        own.write_text("\n".join(lines))
+        assert stride_report._converged(out, "swift", 1)
+        own.write_text("\n".join(lines).replace("0.702", "0.71"))
+        assert not stride_report._converged(out, "swift", 1)
+    finally:
+        own.write_text(told)
 
 
 def test_an_unknown_method_is_named() -> None:

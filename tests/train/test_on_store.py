@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from koilo.bundle import load_bundle
 from koilo.config import parse
@@ -19,7 +21,7 @@ from koilo.pipeline import load_models
 from koilo.train import LoopConfig
 from koilo.train.on_store import SwiftConfig, train_swift
 from koilo.train.recipes.swift import SwiftSettings
-from koilo.train.stages import NetConfig, build_model, score_store
+from koilo.train.stages import NetConfig, build_model, score_store, train_swift_stage
 from tests.conftest import ROOT
 from tests.train.toy_store import make_toy_store
 
@@ -132,3 +134,17 @@ def test_the_cpu_settings_are_the_twins_and_the_defaults_the_papers() -> None:
     assert (paper.settings.n_cells, paper.settings.n_slides, paper.settings.top_k) == (128, 2, 256)
     assert (paper.net.encoder, paper.loop.steps) == ("convnext_tiny", 320_000)
     assert (paper.loop.optimizer, paper.loop.schedule) == ("adam", "linear")
+
+
+def test_a_stage_that_began_from_other_weights_is_refused_not_resumed(
+    run: SwiftConfig, store: CropStore, tmp_path: Path
+) -> None:
+    def go_on(head: Path) -> None:
+        start = [run.out / "1-cells" / "model.safetensors", head]
+        out = run.out / "3-swift"
+        train_swift_stage(build_model(NET, 0), store, NET.classes, SETTINGS, LOOP, out, start)
+
+    go_on(run.out / "2-head" / "model.safetensors")
+    save_file(build_model(NET, 7).head.state_dict(), tmp_path / "model.safetensors")
+    with pytest.raises(TrainingError, match="belongs to another configuration, recipe or data"):
+        go_on(tmp_path / "model.safetensors")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from koilo.bundle import load_bundle
 from koilo.datasets.crop_store import CropStore, open_crop_store
-from koilo.encoders.starting import load_start
+from koilo.encoders.starting import load_start, start_files
 from koilo.evaluate.operating_point import lock_operating_point
 from koilo.files import write_json
 from koilo.progress import log
@@ -99,19 +99,30 @@ def train_swift(config: SwiftConfig) -> None:
 def run_stages(config: SwiftConfig, store: CropStore, model: SwiftModel) -> None:
     """All stages in their order; ``model`` holds the result."""
     classes, settings, out = config.net.classes, config.settings, config.out
+    start = start_files(config.start) if config.start else ()
     alone = replace(settings, terms=("cell",), colour="none")
-    train_swift_stage(model, store, classes, alone, config.cells, out / "1-cells")
-    fit_head(model, store, config.net, top_k=settings.top_k, loop=config.head, out=out / "2-head")
+    cells = train_swift_stage(model, store, classes, alone, config.cells, out / "1-cells", start)
+    head = fit_head(
+        model,
+        store,
+        config.net,
+        top_k=settings.top_k,
+        loop=config.head,
+        out=out / "2-head",
+        start=[cells.weights],
+    )
     plain = settings if config.colour is None else replace(settings, colour="none")
-    result = train_swift_stage(model, store, classes, plain, config.loop, out / "3-swift")
-    metrics = result.metrics
+    two_stage = [cells.weights, head.weights]
+    result = train_swift_stage(
+        model, store, classes, plain, config.loop, out / "3-swift", two_stage
+    )
     if config.colour is not None:
         moved = settings.colour if settings.colour != "none" else "adversarial"
         coloured = replace(settings, colour=moved)
-        metrics = train_swift_stage(
-            model, store, classes, coloured, config.colour, out / "4-colour"
-        ).metrics
-    write_json(out / "validation.json", metrics)
+        result = train_swift_stage(
+            model, store, classes, coloured, config.colour, out / "4-colour", [result.weights]
+        )
+    write_json(out / "validation.json", result.metrics)
 
 
 def locked_point(scores: Scores, store: CropStore) -> dict[str, object]:

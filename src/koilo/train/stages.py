@@ -28,6 +28,7 @@ from koilo.train.loop import FitResult, fit
 from koilo.train.recipe import LoopConfig
 from koilo.train.recipes.slide_head import SlideHeadConfig, SlideHeadRecipe
 from koilo.train.recipes.swift import SwiftRecipe, SwiftSettings
+from koilo.train.stored_cells import store_files
 from koilo.train.swift_model import (
     SwiftModel,
     build_swift_model,
@@ -75,10 +76,12 @@ def train_swift_stage(
     settings: SwiftSettings,
     loop: LoopConfig,
     out: Path,
+    start: Sequence[Path] = (),
 ) -> FitResult:
     """Train ``model`` on the terms of ``settings``; it holds the result afterwards.
 
-    The teacher and the head's average start as copies of what they follow.
+    The teacher and the head's average start as copies of what they follow. ``start`` are the files
+    whose weights ``model`` holds: a run that began elsewhere is refused, not resumed.
 
     Raises:
         TrainingError: the store cannot be trained on, or training cannot go on.
@@ -103,7 +106,7 @@ def train_swift_stage(
         return measure_both(trained, store, slides, settings.top_k)
 
     recipe = SwiftRecipe(model, sampler, settings, measure=measure)
-    return fit(recipe, loop, out, settings=settings, data=[store.folder / "store.json"])
+    return fit(recipe, loop, out, settings=settings, data=[*store_files(store), *start])
 
 
 def fit_head(
@@ -114,8 +117,11 @@ def fit_head(
     top_k: int,
     loop: LoopConfig,
     out: Path,
+    start: Sequence[Path] = (),
 ) -> FitResult:
     """Fit the model's head on the frozen features of its student: the second of two stages.
+
+    ``start`` are the files whose weights the student holds.
 
     Raises:
         TrainingError: a slide has no cell, or the training split lacks negatives or positives.
@@ -141,7 +147,8 @@ def fit_head(
         bags.bags("features", classes, "train"),
         bags.bags("features", classes, "validation"),
     )
-    result = fit(recipe, loop, out, settings=settings, data=[store.folder / "store.json"])
+    data = [*store_files(store), *start]
+    result = fit(recipe, loop, out, settings=settings, data=data)
     model.head.load_state_dict(recipe.model.state_dict())
     return result
 
