@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
-import torch
 from torch import Tensor, nn
 
-MEAN_RGB = (123.675, 116.28, 103.53)
-STD_RGB = (58.395, 57.12, 57.375)
+from koilo.encoders.normalised import NormalisedTrunk
 
 
-class ConvNextTrunk(nn.Module):
+class ConvNextTrunk(NormalisedTrunk):
     """RGB images of 0-255 to one map a stage, strides 4, 8, 16 and 32.
 
     Args:
@@ -36,13 +33,11 @@ class ConvNextTrunk(nn.Module):
         self.backbone = ConvNextModel(config)
         # The pooled output's norm is not part of a map, and would get no gradient.
         self.backbone.layernorm = nn.Identity()
-        self.register_buffer("mean", torch.tensor(MEAN_RGB).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD_RGB).view(1, 3, 1, 1), persistent=False)
         self.channels = tuple(widths)
         self.strides = (4, 8, 16, 32)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map float RGB ``(B, 3, H, W)`` of 0-255 to one map a stage, ``(B, C, h, w)``."""
-        x = (images - cast(Tensor, self.mean)) / cast(Tensor, self.std)
+        x = self.normalised(images)
         states = self.backbone(x, output_hidden_states=True).hidden_states
         return list(states[1:])

@@ -10,16 +10,14 @@ convolution a fresh one, because without it fine-tuning is unstable.
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
+
+from koilo.encoders.normalised import NormalisedTrunk
 
 STAGES = ((32, 1, 1), (64, 2, 2), (128, 2, 2), (256, 3, 2))
 """Width, inner blocks and stride of each CSP stage; a stage gives twice its width."""
 
-MEAN_RGB = (123.675, 116.28, 103.53)
-STD_RGB = (58.395, 57.12, 57.375)
 SLOPE = 0.1
 
 
@@ -63,7 +61,7 @@ class CspStage(nn.Module):
         return torch.cat([self.exit(self.blocks(x)), x], dim=1)
 
 
-class NanoDetTrunk(nn.Module):
+class NanoDetTrunk(NormalisedTrunk):
     """RGB images of 0-255 to the maps of each CSP stage, strides 4, 8, 16 and 32.
 
     Args:
@@ -74,8 +72,6 @@ class NanoDetTrunk(nn.Module):
         super().__init__()
         if not 1 <= n_stages <= len(STAGES):
             raise ValueError(f"n_stages is {n_stages}; 1 to {len(STAGES)} can be built.")
-        self.register_buffer("mean", torch.tensor(MEAN_RGB).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD_RGB).view(1, 3, 1, 1), persistent=False)
         self.stem = ConvUnit(3, 32, 2)
         self.pool = nn.MaxPool2d(3, 2, 1)
         channels, stages = 32, []
@@ -88,7 +84,7 @@ class NanoDetTrunk(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map float RGB ``(B, 3, H, W)`` of 0-255 to one map a stage, ``(B, C, h, w)``."""
-        x = (images - cast(Tensor, self.mean)) / cast(Tensor, self.std)
+        x = self.normalised(images)
         x = self.pool(self.stem(x))  # (B, 32, H/4, W/4)
         maps = []
         for stage in self.stages:

@@ -7,15 +7,13 @@ alone. `koilo.train.both_modes` measures how far a trained one's answers part.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from koilo.encoders.convnext import MEAN_RGB, STD_RGB
+from koilo.encoders.normalised import NormalisedTrunk
 
 
-class ResNetTrunk(nn.Module):
+class ResNetTrunk(NormalisedTrunk):
     """RGB images of 0-255 to one map a stage, strides 4, 8, 16 and 32.
 
     Args:
@@ -39,13 +37,11 @@ class ResNetTrunk(nn.Module):
             hidden_sizes=list(widths), depths=list(depths), embedding_size=stem, layer_type=block
         )
         self.backbone = ResNetModel(config)
-        self.register_buffer("mean", torch.tensor(MEAN_RGB).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD_RGB).view(1, 3, 1, 1), persistent=False)
         self.channels = tuple(widths)
         self.strides = (4, 8, 16, 32)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map float RGB ``(B, 3, H, W)`` of 0-255 to one map a stage, ``(B, C, h, w)``."""
-        x = (images - cast(Tensor, self.mean)) / cast(Tensor, self.std)
+        x = self.normalised(images)
         states = self.backbone(x, output_hidden_states=True).hidden_states
         return list(states[1:])

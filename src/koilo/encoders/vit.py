@@ -7,17 +7,16 @@ token takes part in the attention and is then left out.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from koilo.encoders.convnext import MEAN_RGB, STD_RGB
+from koilo.encoders.normalised import NormalisedTrunk
 
 FAMILIES = ("vit", "dinov2")
 
 
-class ViTTrunk(nn.Module):
+class ViTTrunk(NormalisedTrunk):
     """RGB images of 0-255 to one map of patch tokens.
 
     Args:
@@ -54,8 +53,6 @@ class ViTTrunk(nn.Module):
             patch_size=patch_px,
             image_size=position_px,
         )
-        self.register_buffer("mean", torch.tensor(MEAN_RGB).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD_RGB).view(1, 3, 1, 1), persistent=False)
         self.channels = (width,)
         self.strides = (patch_px,)
 
@@ -71,7 +68,7 @@ class ViTTrunk(nn.Module):
                 f"images are {tuple(images.shape[2:])}; at least one patch of {self.patch_px} px "
                 "is needed."
             )
-        x = (images - cast(Tensor, self.mean)) / cast(Tensor, self.std)
+        x = self.normalised(images)
         x = x[:, :, : rows * self.patch_px, : columns * self.patch_px]
         # DINOv2 resizes its position embeddings unasked.
         asked = {"interpolate_pos_encoding": True} if self.family == "vit" else {}
