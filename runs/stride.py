@@ -53,7 +53,8 @@ COLOUR = {
     "color_adv_stain": "adversarial_stain",
 }
 METHODS = (*TWO_STAGE, *JOINT, *COLOUR)
-RATES = {"base": 1.0, "slow": 0.3}
+BASE = "base"
+RATES = {BASE: 1.0, "slow": 0.3}
 """The two configurations that every method is tried in: factors on its learning rate."""
 
 
@@ -111,6 +112,18 @@ def lineage(method: str) -> tuple[str, ...]:
     return (*lineage("two_stage" if method in JOINT else "swift"), method)
 
 
+def run_folder(out: Path, seed: int, method: str, rates: dict[str, str]) -> Path:
+    """A run's folder, named by the method and all that it began from, each with its rate."""
+    names = [f"{name}-{rates.get(name, BASE)}" for name in lineage(method)]
+    return out / "runs" / str(seed) / "+".join(names)
+
+
+def tuned_rates(out: Path) -> dict[str, str]:
+    """The rate of each method that ``--tune`` chose in ``out``; none before."""
+    path = out / "tuned.json"
+    return dict(json.loads(path.read_text())["rates"]) if path.exists() else {}
+
+
 class Study:
     """One seed's models on one cohort; what is on disk is not trained again."""
 
@@ -156,16 +169,11 @@ class Study:
             train_swift_stage(model, self.store, self.plan.net.classes, settings, loop, folder)
         return model
 
-    def _rate(self, method: str) -> str:
-        return self.rates.get(method, "base")
-
     def _folder(self, method: str) -> Path:
-        """Named by the method and all that it began from, each with its rate."""
-        names = [f"{name}-{self._rate(name)}" for name in lineage(method)]
-        return self.out / "runs" / str(self.seed) / "+".join(names)
+        return run_folder(self.out, self.seed, method, self.rates)
 
     def _loop(self, method: str, loop: LoopConfig) -> LoopConfig:
-        return replace(loop, seed=self.seed, lr=loop.lr * RATES[self._rate(method)])
+        return replace(loop, seed=self.seed, lr=loop.lr * RATES[self.rates.get(method, BASE)])
 
     @staticmethod
     def _load(model: SwiftModel, folder: Path) -> bool:
@@ -224,8 +232,7 @@ def main() -> int:
         scores_folder = ensure_folder(options.out / "scores")
         if options.tune and not (options.out / "tuned.json").exists():
             tune(store, plan, options.out, seeds[0], methods)
-        tuned = options.out / "tuned.json"
-        rates = json.loads(tuned.read_text())["rates"] if tuned.exists() else {}
+        rates = tuned_rates(options.out)
         for seed in seeds:
             study = Study(store, plan, options.out, seed, rates)
             for method in methods:

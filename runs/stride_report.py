@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 
 from koilo.datasets.crop_store import open_crop_store
 from koilo.evaluate.comparison import mean_over_seeds, paired_difference
+from koilo.evaluate.figures import draw_learning_curves
 from koilo.evaluate.operating_point import specificity_at
 from koilo.evaluate.scores import auc, sensitivity_specificity
 from koilo.files import atomic_path, write_json
 from koilo.train.record import git_commit
-from stride import COLOUR, METHODS
+from stride import COLOUR, METHODS, run_folder, tuned_rates
 
 SPLITS = ("test", "unseen", "unseen_twin")
 MOVED = 0.005
@@ -145,7 +146,14 @@ def main() -> None:
         )
         for method in table.methods
     }
-    write_json(options.out, page(table, converged, options))
+    picture = options.out.with_name(f"{options.out.stem}_curves.png")
+    curves = {
+        f"{method} {seed}": curve(folder, method, seed)
+        for method in table.methods
+        for folder, seed in _places(options.outs, table, method)
+    }
+    draw_learning_curves(picture, curves, measure="validation AUC")
+    write_json(options.out, page(table, converged, options) | {"pictures": [picture.name]})
 
 
 def page(table: Table, converged: dict[str, bool], options: argparse.Namespace) -> dict[str, Any]:
@@ -272,20 +280,20 @@ def _places(outs: list[Path], table: Table, method: str) -> list[tuple[Path, int
 
 def _converged(out: Path, method: str, seed: int) -> bool:
     """Whether validation AUC moved under half a point in the last fifth of the method's steps."""
-    for folder in (out / "runs" / str(seed)).iterdir():
-        if folder.name.rpartition("+")[2].rpartition("-")[0] != method:
-            continue
-        log = folder / "log.jsonl"
-        path = log if log.exists() else folder / "head" / "log.jsonl"
-        found = [
-            line["evaluate"]
-            for line in map(json.loads, path.read_text().splitlines())
-            if line.get("evaluate")
-        ]
-        values = [max(v for k, v in each.items() if k.endswith("auc")) for each in found]
-        if len(values) > 1 and abs(values[-1] - values[-2]) < MOVED:
-            return True
-    return False
+    values = curve(out, method, seed)[1]
+    return len(values) > 1 and abs(values[-1] - values[-2]) < MOVED
+
+
+def curve(out: Path, method: str, seed: int) -> tuple[list[int], list[float]]:
+    """Steps of one run and the validation AUC at each, the better of student and average."""
+    folder = run_folder(out, seed, method, tuned_rates(out))
+    log = folder / "log.jsonl"
+    path = log if log.exists() else folder / "head" / "log.jsonl"
+    lines = [
+        line for line in map(json.loads, path.read_text().splitlines()) if line.get("evaluate")
+    ]
+    steps = [int(line["step"]) for line in lines]
+    return steps, [max(v for k, v in x["evaluate"].items() if k.endswith("auc")) for x in lines]
 
 
 def _seconds(out: Path) -> float:
