@@ -210,9 +210,10 @@ def draw_learning_curves(
             axes.plot(steps, values, style, color=_colour(number), linewidth=1.4, label=name)
         axes.set_xlabel("step")
         axes.set_ylabel(measure)
-        axes.legend(frameon=False, fontsize=8)
+        # Beside the axes: eleven methods' names would lie upon their curves.
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
-    _save(path, (5.4, 3.8), draw)
+    _save(path, (6.6, 3.8), draw)
 
 
 def draw_samples(path: Path, samples: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> None:
