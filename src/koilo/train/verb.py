@@ -15,6 +15,11 @@ class RecipeEntry:
 
 
 RECIPES = {
+    "alignment": RecipeEntry(
+        "koilo.train.recipes.alignment:train_alignment",
+        "koilo.train.recipes.alignment:AlignmentConfig",
+        "Align descriptions with a frozen cell classifier's features, on phantom crops.",
+    ),
     "detector": RecipeEntry(
         "koilo.train.on_manifest:train_detector",
         "koilo.train.on_manifest:DetectorConfig",
