@@ -14,6 +14,7 @@ import numpy as np
 from cric_cells import INPUT_PX, MPP, cached
 from koilo.cells.crops import read_crops
 from koilo.datasets.cric import CricField, read_cric
+from koilo.phantom.patch import glass_of
 from koilo.phantom import draw_cells, draw_centre, training_bank
 from koilo.slides import open_slide
 from koilo.taxonomy import CYTOLOGY, NEGATIVE, collapse, may_be_said, read_vocabulary
@@ -72,6 +73,7 @@ def cut_cric(fields: tuple[CricField, ...]) -> Cells:
         centres = np.array([(cell.x_px0 + 0.5, cell.y_px0 + 0.5) for cell in field.cells])
         with open_slide(field.path, mpp=field.mpp) as slide:
             crops = read_crops(slide, centres, MPP, INPUT_PX)
+            white = glass_of(slide)
         labels = [CYTOLOGY.index(cell.label) for cell in field.cells]
         n = len(labels)
         parts.append(
@@ -81,6 +83,7 @@ def cut_cric(fields: tuple[CricField, ...]) -> Cells:
                 "field_id": np.full(n, field.field_id),
                 "fold": np.full(n, field.fold),
                 "block": np.full(n, field.block),
+                "white": np.repeat(white[None], n, axis=0),
             }
         )
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -168,6 +168,29 @@ def write_bundle(
     return load_bundle(folder)
 
 
+def add_stage(
+    folder: Path, name: str, stage: Mapping[str, Any], tensors: Tensors, card: str
+) -> Bundle:
+    """Put one more stage into a bundle, or a new one in the place of an old: a new identity.
+
+    Args:
+        folder: of the bundle.
+        name: of the stage.
+        stage: what bundle.json says of it.
+        tensors: its tensors; floating point becomes float16.
+        card: the whole model card.
+
+    Raises:
+        BundleError: there is no whole bundle in ``folder``.
+        OutputError: the folder cannot be written.
+    """
+    bundle = load_bundle(folder)
+    every = {other: bundle.tensors(other) for other in bundle.spec["stages"] if other != name}
+    spec = {key: value for key, value in bundle.spec.items() if key not in ("format", "sha256")}
+    spec["stages"] = {**bundle.spec["stages"], name: dict(stage)}
+    return write_bundle(folder, spec, {**every, name: tensors}, card)
+
+
 def _locate(name_or_path: str | Path) -> Path:
     if Path(name_or_path).is_dir():
         return Path(name_or_path)

@@ -19,7 +19,7 @@ from typing import Any
 from koilo import __version__
 from koilo.errors import OutputError
 from koilo.files import atomic_path, remove_file, write_json, write_text
-from koilo.types import Adequacy, Cell, ImageQuality, SlideResult
+from koilo.types import CELL_MEASURES, Adequacy, Cell, ImageQuality, SlideResult
 
 RESULT = "result.json"
 CELLS = "cells.parquet"
@@ -184,6 +184,7 @@ def _feature(
     measurements |= {f"p_{name}": round(p, 6) for name, p in cell.probabilities.items()}
     if cell.attention is not None:
         measurements["attention"] = round(cell.attention, 6)
+    measurements |= {name: float(f"{value:.4g}") for name, value in cell.measures.items()}
     return {
         "type": "Feature",
         "id": str(uuid.uuid5(_UUIDS, f"{result.slide_id}/{result.fingerprint}/{number}")),
@@ -222,6 +223,12 @@ def _write_cells(path: Path, result: SlideResult) -> None:
         [None if cell.descriptions is None else list(cell.descriptions) for cell in cells],
         pa.list_(pa.string()),
     )
+    columns["flags"] = pa.array([list(cell.flags) for cell in cells], pa.list_(pa.string()))
+    for name in CELL_MEASURES:
+        columns[name] = pa.array([cell.measures.get(name) for cell in cells], pa.float32())
+    columns["text_space"] = pa.array(
+        [list(cell.text_space) for cell in cells], pa.list_(pa.float32())
+    )
     table = pa.table(columns).replace_schema_metadata(_stamp(result))
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary)
@@ -246,6 +253,9 @@ def _read_cells(path: Path) -> tuple[Cell, ...]:
             label=row["label"],
             attention=row["attention"],
             descriptions=None if row["descriptions"] is None else tuple(row["descriptions"]),
+            measures={n: row[n] for n in CELL_MEASURES if row.get(n) is not None},
+            flags=tuple(row.get("flags") or ()),
+            text_space=tuple(row.get("text_space") or ()),
         )
         for row in rows
     )

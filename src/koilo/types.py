@@ -24,12 +24,28 @@ class Tile:
     mpp: float
 
 
+CELL_MEASURES = (
+    "nucleus_um2",
+    "nc_area",
+    "contour",
+    "nuclear_od",
+    "halo_ratio",
+    "nucleus_ratio",
+    "darkness_ratio",
+)
+"""What is measured of a kept cell: area of its nucleus; nucleus over cell by area; excess of the
+contour over an ellipse's; mean optical density of the nucleus; halo over nucleus by area; area and
+density of the nucleus over those of the slide's intermediate nuclei."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One suspicious cell of a slide: its box in level-0 pixels, scores and class.
+    """One suspicious cell of a slide: its box in level-0 pixels, scores, class and reasons.
 
     ``probabilities`` maps the cell head's class names to p; ``attention`` is None where the slide
-    head has none; ``descriptions`` is None without the description module.
+    head has none; ``descriptions`` is None without the description module. ``measures`` are those
+    of `CELL_MEASURES` that could be taken; ``flags`` say where they contradict what is said of the
+    cell. ``text_space`` is what any text can be compared with, empty without the module.
     """
 
     x_px0: float
@@ -41,6 +57,9 @@ class Cell:
     label: str = ""
     attention: float | None = None
     descriptions: tuple[str, ...] | None = None
+    measures: Mapping[str, float] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    text_space: tuple[float, ...] = ()
 
     @property
     def centre_px0(self) -> tuple[float, float]:

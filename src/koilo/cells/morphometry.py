@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from koilo.types import CELL_MEASURES
+
 Image = NDArray[np.uint8]
 Values = NDArray[np.float32]
 
-MEASURES = ("nucleus_um2", "nc_area", "contour", "nuclear_od", "halo_ratio")
-"""What is measured: area of the nucleus; nucleus over cell by area (not linear); excess of the
-outline over the ellipse of equal moments; mean optical density (base 10) of the nucleus; area of
-the pale zone around the nucleus over the nucleus's."""
+MEASURES = CELL_MEASURES[:5]
+"""What a crop alone tells; the ratios to the slide's intermediate nuclei need the slide."""
 
 _RAYS = 48
 _STEP_UM = 0.3
@@ -71,10 +71,10 @@ def optical_density(crop: Image, glass: NDArray[np.floating]) -> Values:
 
 def _measure_block(crops: Image, mpp: float, glass: NDArray[np.floating]) -> Values:
     """Measures (N, M) of a few crops; NaN where no nucleus stands out."""
-    densities = [optical_density(crop, glass) for crop in crops]
+    densities = [cv2.split(optical_density(crop, glass)) for crop in crops]
     # A nucleus is dark in every colour; cytoplasm lets at least one pass, whatever its dye.
-    dark = [cv2.GaussianBlur(d.min(2), (0, 0), _SMOOTH_UM / mpp) for d in densities]
-    stain = [cv2.GaussianBlur(d.max(2), (0, 0), _SMOOTH_UM / mpp) for d in densities]
+    dark = [_soft(cv2.min(cv2.min(r, g), b), mpp) for r, g, b in densities]
+    stain = [_soft(cv2.max(cv2.max(r, g), b), mpp) for r, g, b in densities]
     middles = np.full((len(crops), 2), (crops.shape[1] - 1) / 2, np.float32)
     first, _ = _nuclei(_rays(dark, middles, mpp))
     middles += _centroids(first) / mpp  # a nucleus is seen best from its own middle
@@ -85,7 +85,7 @@ def _measure_block(crops: Image, mpp: float, glass: NDArray[np.floating]) -> Val
     cells = _cells(stain_rays, rays, nuclei, halos)
     inside = _within(nuclei)
     areas = _areas(nuclei)
-    mean = _rays([d.mean(2) for d in densities], middles, mpp)
+    mean = _rays([(r + g + b) / 3 for r, g, b in densities], middles, mpp)
     measures = np.stack(
         [
             areas,
@@ -98,6 +98,10 @@ def _measure_block(crops: Image, mpp: float, glass: NDArray[np.floating]) -> Val
     )
     measures[edge < _LEAST_EDGE] = np.nan
     return np.asarray(measures, np.float32)
+
+
+def _soft(density: Values, mpp: float) -> Values:
+    return np.asarray(cv2.GaussianBlur(density, (0, 0), _SMOOTH_UM / mpp), np.float32)
 
 
 def _rays(maps: list[Values], middles: Values, mpp: float) -> Values:
@@ -201,9 +205,7 @@ def _closed_path(score: Values) -> NDArray[np.int64]:
 def _radii(path: NDArray[np.int64]) -> Values:
     """Places on rays as radii in µm, smoothed a little along the line: steps are no contour."""
     radii = (path + 0.5) * np.float32(_STEP_UM)
-    return np.asarray(
-        (np.roll(radii, 1, 1) + 2 * radii + np.roll(radii, -1, 1)) / 4, np.float32
-    )
+    return np.asarray((np.roll(radii, 1, 1) + 2 * radii + np.roll(radii, -1, 1)) / 4, np.float32)
 
 
 def _points(radii: Values) -> tuple[Values, Values]:

@@ -1,4 +1,4 @@
-"""The three models of a bundle, loaded together and proved to fit each other before any slide."""
+"""The models of a bundle, loaded together and proved to fit each other before any slide."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from koilo.bundle import Bundle
 from koilo.cells import CellClassifier, load_classifier
 from koilo.detect import Detector, load_detector
 from koilo.errors import BundleError
+from koilo.language import Describer, load_descriptions
 from koilo.mil import SlideHead, load_head
 
 _POINTS = {"slide": "sens95", "field": "sens95_field"}
@@ -18,13 +19,14 @@ _POINTS = {"slide": "sens95", "field": "sens95_field"}
 
 @dataclass(frozen=True)
 class Models:
-    """A bundle and its models on one device."""
+    """A bundle and its models on one device; ``describer`` is None where it has no descriptions."""
 
     bundle: Bundle
     detector: Detector
     classifier: CellClassifier
     head: SlideHead
     device: torch.device
+    describer: Describer | None = None
 
     @property
     def top_k(self) -> int:
@@ -57,6 +59,7 @@ def load_models(bundle: Bundle, device: torch.device) -> Models:
             load_classifier(bundle, device, views=views),
             load_head(bundle, device),
             device,
+            load_descriptions(bundle) if "descriptions" in bundle.spec["stages"] else None,
         )
         if not models.kinds:
             raise ValueError(f"no threshold is locked: {' or '.join(_POINTS.values())} is needed")
@@ -84,6 +87,8 @@ def _try_once(models: Models) -> None:
             f"the cell model gives {probabilities.shape[1]} probabilities for "
             f"{len(classifier.classes)} classes"
         )
+    if models.describer is not None:
+        models.describer.describe(models.describer.place(features))
     p, _ = models.head.predict(features, probabilities)
     if len(p) != len(models.head.classes):
         raise ValueError(f"the head gives {len(p)} for {len(models.head.classes)} classes")

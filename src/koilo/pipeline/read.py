@@ -24,6 +24,8 @@ from koilo.pipeline.assess import QualityMap, assess_slide, build_meter, draw_qu
 from koilo.pipeline.find import OVERLAP_PX, FoundCells, find_cells
 from koilo.pipeline.models import Models
 from koilo.pipeline.pixel_size import mpp_flags, open_to_read
+from koilo.pipeline.reasons import Reasons, explain_cells
+from koilo.pipeline.reference import find_reference
 from koilo.pipeline.verdict import Call, judge_slide
 from koilo.pipeline.workers import Workers, open_workers, usable_cores
 from koilo.slides import Slide, tile_grid
@@ -143,6 +145,20 @@ def _read(
         features, p_cells = _classify(models, crops, workers)
     with timer("head"):
         call, probabilities, attention = _call(models, slide, features, p_cells)
+    with timer("reasons"):
+        labels = [classifier.classes[int(column)] for column in p_cells.argmax(1)]
+        size = {"mpp": classifier.mpp, "size_px": classifier.input_px}
+        reference = find_reference(slide, tiles, found.measures, meter.glass, **size)
+        reasons = explain_cells(
+            crops,
+            features,
+            labels,
+            mpp=classifier.mpp,
+            glass=meter.glass,
+            reference=reference,
+            describer=models.describer,
+            workers=workers,
+        )
     with timer("quality"):
         flags = mpp_flags(entry, settings.mpp, slide.file_mpp)
         quality, adequacy = assess_slide(
@@ -167,10 +183,10 @@ def _read(
         positive=call.positive if call else None,
         threshold=models.threshold(slide.kind),
         n_cells=len(crops),
-        cells=tuple(_cells(found, p_cells, classifier.classes, attention)),
+        cells=tuple(_cells(found, p_cells, classifier.classes, attention, reasons)),
         image_quality=quality,
         adequacy=adequacy,
-        slide=_slide_facts(slide, entry, area),
+        slide=_slide_facts(slide, entry, area) | {"nuclear_reference": reference.facts},
         seconds=timer.total(),
     )
     return Reading(result, overview, frame, crops, quality_map, found.busy_s)
@@ -214,6 +230,7 @@ def _cells(
     p_cells: NDArray[np.float32],
     classes: Sequence[str],
     attention: NDArray[np.float32] | None,
+    reasons: Sequence[Reasons],
 ) -> Iterator[Cell]:
     """The kept cells, best detector score first."""
     for index, (box, score) in enumerate(zip(found.boxes_px0, found.scores, strict=True)):
@@ -228,6 +245,10 @@ def _cells(
             probabilities={name: float(v) for name, v in zip(classes, p, strict=True)},
             label=classes[int(np.argmax(p))],
             attention=None if attention is None else float(attention[index]),
+            measures=reasons[index].measures,
+            descriptions=reasons[index].descriptions,
+            flags=reasons[index].flags,
+            text_space=reasons[index].text_space,
         )
 
 

@@ -158,9 +158,7 @@ def draw_described(
             said += [said_of(truth.label, truth.descriptions) for truth in truths]
             advance(1)
     table = np.array(said)
-    return DescribedCells(
-        np.concatenate(features), table, np.ones_like(table), np.ones(len(table))
-    )
+    return DescribedCells(np.concatenate(features), table, np.ones_like(table), np.ones(len(table)))
 
 
 def said_of(label: str, texts: tuple[str, ...]) -> NDArray[np.bool_]:
@@ -265,8 +263,6 @@ def score_cells(
     """Scores (N, T) of a model in eval mode: cosines with ``texts``, or the head's logits."""
     device = next(model.parameters()).device
     x = torch.from_numpy(np.ascontiguousarray(features, np.float32)).to(device)
-    if isinstance(model, AlignedTexts):
-        scores = model.cosines(x, model.embed(texts))
-    else:
-        scores = model(x)
+    aligned = isinstance(model, AlignedTexts)
+    scores = model.cosines(x, model.embed(texts)) if aligned else model(x)
     return np.asarray(scores.cpu().numpy(), np.float32)
