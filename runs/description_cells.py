@@ -14,8 +14,8 @@ import numpy as np
 from cric_cells import INPUT_PX, MPP, cached
 from koilo.cells.crops import read_crops
 from koilo.datasets.cric import CricField, read_cric
-from koilo.phantom.patch import glass_of
 from koilo.phantom import draw_cells, draw_centre, training_bank
+from koilo.phantom.patch import glass_of
 from koilo.slides import open_slide
 from koilo.taxonomy import CYTOLOGY, NEGATIVE, collapse, may_be_said, read_vocabulary
 

@@ -133,55 +133,30 @@ def morphometry_table(cells: dict[str, Any]) -> dict[str, Any]:
     rows = []
     for name in ("nucleus_um2", "nc_area"):
         for label in ("all", *CYTOLOGY):
-            use = single & (
-                np.ones_like(single) if label == "all" else cells["label"] == CYTOLOGY.index(label)
-            )
-            ratio = values[name][use] / cells[name][use]
-            spread = np.percentile(ratio, (10, 50, 90))
-            rows.append(
-                [name, label, int(use.sum()), float(np.median(np.abs(ratio - 1))), *spread.tolist()]
-            )
+            use = single if label == "all" else single & (cells["label"] == CYTOLOGY.index(label))
+            rows.append(_ratio_row(name, label, values[name][use] / cells[name][use]))
+    rows.append(
+        _ratio_row("nuclear_od over the centre's normal", "all", _darkness(values, cells, single))
+    )
     off = np.abs(values["contour"][single] - cells["contour"][single])
-    rows.append(
-        ["contour (difference)", "all", int(single.sum()), float(np.median(off)), *[None] * 3]
-    )
-    rows.append(
-        ["nuclear_od (ratio to the centre's normal)", "all", *_darkness(values, cells, single)]
-    )
+    rows.append(["contour, difference", "all", len(off), float(np.median(off)), *[None] * 3])
     drawn = cells["halo_um2"] / cells["nucleus_um2"]
-    halo = drawn >= _least_halo()
-    both = single & halo
-    ratio = values["halo_ratio"][both] / drawn[both]
-    rows.append(["halo_ratio, where there is one", "all", int(both.sum()),
-                 float(np.median(np.abs(ratio - 1))), *np.percentile(ratio, (10, 50, 90)).tolist()])  # fmt: skip
-    called = values["halo_ratio"] >= _least_halo()
-    rows.append(
-        ["halo: sensitivity", "all", int(both.sum()), float(called[both].mean()), *[None] * 3]
-    )
-    without = single & ~halo
-    rows.append(
-        [
-            "halo: specificity",
-            "all",
-            int(without.sum()),
-            float(1 - called[without].mean()),
-            *[None] * 3,
-        ]
-    )
-    columns = [
-        "measure",
-        "class",
-        "cells",
-        "median error (or share)",
-        "ratio, 10 %",
-        "50 %",
-        "90 %",
-    ]
+    halo, called = drawn >= _least_halo(), values["halo_ratio"] >= _least_halo()
+    use = single & halo
+    rows.append(_ratio_row("halo_ratio where drawn", "all", values["halo_ratio"][use] / drawn[use]))
+    for name, own in (("halo drawn: share found", use), ("no halo: share found", single & ~halo)):
+        rows.append([name, "all", int(own.sum()), float(called[own].mean()), *[None] * 3])
+    columns = ["measure", "class", "cells", "median error, or share", "ratio, 10 %", "50 %", "90 %"]
     return {"columns": columns, "rows": rows}
 
 
-def _darkness(values: dict[str, np.ndarray], cells: dict[str, Any], use: np.ndarray) -> list[Any]:
-    """Median error of the ratio of darkness to a centre's normal cells, against the dye drawn."""
+def _ratio_row(name: str, label: str, ratio: np.ndarray) -> list[Any]:
+    spread = np.percentile(ratio, (10, 50, 90)).tolist()
+    return [name, label, len(ratio), float(np.median(np.abs(ratio - 1))), *spread]
+
+
+def _darkness(values: dict[str, np.ndarray], cells: dict[str, Any], use: np.ndarray) -> np.ndarray:
+    """Darkness over that of a centre's normal cells, as a ratio to the same of the dye drawn."""
     ratios = []
     for centre in np.unique(cells["centre"]):
         own = use & (cells["centre"] == centre)
@@ -189,10 +164,7 @@ def _darkness(values: dict[str, np.ndarray], cells: dict[str, Any], use: np.ndar
         seen = values["nuclear_od"][own] / np.median(values["nuclear_od"][normal])
         drawn = cells["nuclear_density"][own] / np.median(cells["nuclear_density"][normal])
         ratios.append(seen / drawn)
-    ratio = np.concatenate(ratios)
-    return [
-        len(ratio), float(np.median(np.abs(ratio - 1))), *np.percentile(ratio, (10, 50, 90)).tolist()
-    ]  # fmt: skip
+    return np.concatenate(ratios)
 
 
 def _least_halo() -> float:

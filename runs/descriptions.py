@@ -5,8 +5,8 @@ r"""Learn what is said of cells, measure it, and put it into a bundle.
 
 CELLS holds fold0, fold1, fold2 with model.safetensors (`cric_cells.py`): what is said of CRIC's
 cells is measured with cell models that never saw their block. Drawn cells and crops are kept in
-WORK. Everything else is made anew, in some minutes of one core, so that a bundle whose cell model was
-trained again needs only this command. Without --bundle nothing but docs/results is written.
+WORK. Everything else is made anew, in some minutes of one core, so that a bundle whose cell model
+was trained again needs only this command. Without --bundle only docs/results is written.
 """
 
 from __future__ import annotations

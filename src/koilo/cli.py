@@ -37,6 +37,11 @@ VERBS: dict[str, Verb | str] = {
         "koilo.cells.verb:ClassifyConfig",
         "Write class probabilities of single-cell images to a CSV file.",
     ),
+    "find": Verb(
+        "koilo.language.verb:find",
+        "koilo.language.verb:FindConfig",
+        "List the kept cells of screened slides that look like a text.",
+    ),
     "inspect": Verb(
         "koilo.slides.inspect:inspect",
         "koilo.slides.inspect:InspectConfig",

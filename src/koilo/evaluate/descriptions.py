@@ -1,4 +1,4 @@
-"""Descriptions of cells against what is true of them: thresholds, precision, recall and F1 a text."""
+"""Descriptions of cells against the truth: thresholds, precision, recall and F1 of each text."""
 
 from __future__ import annotations
 

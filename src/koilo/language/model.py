@@ -1,10 +1,10 @@
 """Texts in the space of cell features: the aligned text encoder, and the plain head beside it.
 
-[1] STRIDE (arXiv 2407.19512), Algorithm 2 and eq. 5-6: the image encoder is frozen, the text encoder
-learns, a text holds for a cell where the cosine of both exceeds a threshold. Departures: the text's
-vector is projected to the width of the cell features, whose training mean is taken off first (they
-are not centred, and what all cells share would fill the cosine). [1] says that texts are encoded "in
-inference mode"; nothing would be learnt so, and gradients do flow.
+[1] STRIDE (arXiv 2407.19512), Algorithm 2 and eq. 5-6: the image encoder is frozen, the text
+encoder learns, and a text holds for a cell where the cosine of both exceeds a threshold. Two
+departures: the text's vector is projected to the width of the cell features, whose training mean is
+taken off first (what all cells share would fill the cosine). [1] encodes texts "in inference mode";
+nothing would be learnt so, and gradients do flow.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Texts as numbers of words: the tokenizer of the small text encoder, with a vocabulary of its own."""
+"""Texts as numbers of words: the small text encoder's tokenizer, with a vocabulary of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The slide's own yardstick: the median of its intermediate nuclei, or 35 µm² where too few are seen.
+"""The slide's own yardstick: the median of its intermediate nuclei, 35 µm² where too few are seen.
 
 Stain, preparation and scanner change what a nucleus measures, so a found cell is compared with
 normal cells of the same slide: nuclei of mature squamous cells in tiles that are in focus, measured

@@ -1,4 +1,4 @@
-"""The description vocabulary as rows: which text is said of which class, how often, in what words."""
+"""The description vocabulary as rows: which text is said of which class, in what words."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from koilo.taxonomy.classes import fold_members, load_table
 class Description:
     """One option of the vocabulary.
 
-    ``classes`` are those it may be said of. ``counts`` are the paper's annotations by class or fold,
-    None where they are lost. ``learnt`` and ``held_out`` are other words for it: a text encoder
-    learns from the former and is measured on the latter.
+    ``classes`` are those it may be said of. ``counts`` are the paper's annotations by class or
+    fold, None where they are lost. ``learnt`` and ``held_out`` are other words for it: a text
+    encoder learns from the former and is measured on the latter.
     """
 
     text: str

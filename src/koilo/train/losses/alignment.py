@@ -2,8 +2,8 @@
 
 [1] arXiv 2407.19512, eq. 5: L_bce(sigmoid(cos(V, T)), Y) + L_bce(sigmoid(cos(T, V)), Y^T). The
 second matrix is the first one turned over, and a mean does not care: the two terms are equal, and
-their sum is twice the first. It is computed so, and the test holds it to the formula. The sigmoid of
-a cosine lies between .27 and .73: the loss never nears 0, and its gradient never vanishes.
+their sum is twice the first. It is computed so, and the test holds it to the formula. The sigmoid
+of a cosine lies between .27 and .73: the loss never nears 0, and its gradient never vanishes.
 """
 
 from __future__ import annotations
