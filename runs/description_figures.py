@@ -134,6 +134,7 @@ def morphometry_table(cells: dict[str, Any]) -> dict[str, Any]:
     for name in ("nucleus_um2", "nc_area"):
         for label in ("all", *CYTOLOGY):
             use = single if label == "all" else single & (cells["label"] == CYTOLOGY.index(label))
+            use = use & np.isfinite(values[name])
             rows.append(_ratio_row(name, label, values[name][use] / cells[name][use]))
     rows.append(
         _ratio_row("nuclear_od over the centre's normal", "all", _darkness(values, cells, single))
@@ -177,10 +178,9 @@ def agreement_table(
     """For each text that a measure can check: the measure where it was said and where not."""
     values = with_ratios(measured(cells), cells["label"] == NORMAL)
     lesion = cells["label"] != NORMAL
-    seen = np.isfinite(values["nucleus_um2"])
     rows, orders = [], []
     for text, (name, sign) in CHECKED.items():
-        column = TEXTS.index(text)
+        column, seen = TEXTS.index(text), np.isfinite(values[name])
         own = said[:, column]
         row: list[Any] = [text, name, int(own[seen].sum())]
         row += [_median(values[name][seen & own]), _median(values[name][seen & ~own])]

@@ -74,11 +74,30 @@ def test_the_cells_table_has_the_columns_of_the_contract_best_first(tmp_path):
     table = pq.read_table(tmp_path / "a" / CELLS)
     assert table.column_names == [
         *("x_px0", "y_px0", "w_px0", "h_px0", "detector_score"),
-        *("p_NILM", "p_LSIL", "p_HSIL", "label", "attention", "descriptions"),
+        *("p_NILM", "p_LSIL", "p_HSIL", "label", "attention", "descriptions", "flags"),
+        *("nucleus_um2", "nc_area", "contour", "nuclear_od", "halo_ratio"),
+        *("nucleus_ratio", "darkness_ratio", "text_space"),
     ]
     assert table["detector_score"].to_pylist() == [0.9, 0.4]
     assert table["descriptions"].to_pylist() == [None, None]
     assert table.schema.metadata[b"fingerprint"] == b"f" * 64
+
+
+def test_reasons_come_back_and_what_could_not_be_measured_is_null(tmp_path):
+    reasons = dataclasses.replace(
+        make().cells[0],
+        descriptions=("hyperchromasia",),
+        measures={"nucleus_um2": 96.5, "nucleus_ratio": 2.75},
+        flags=("hyperchromasia: darkness_ratio is 0.5",),
+        text_space=(0.5, -0.25),
+    )
+    write_slide_result(tmp_path / "a", make(cells=(reasons, make().cells[1])))
+    table = pq.read_table(tmp_path / "a" / CELLS)
+    assert table["nc_area"].to_pylist() == [None, None]
+    assert table["nucleus_um2"].to_pylist() == [96.5, None]
+    assert read_slide_result(tmp_path / "a").cells[0] == reasons
+    geojson = json.loads((tmp_path / "a" / GEOJSON).read_text())
+    assert geojson["features"][0]["properties"]["measurements"]["nucleus_ratio"] == 2.75
 
 
 def test_attention_is_null_where_the_head_has_none(tmp_path):

@@ -30,7 +30,7 @@ _EDGE_UM = 0.9
 _NUCLEUS_UM = (1.5, 12.0)
 _SHARP_OD = 0.08
 _RISE_WEIGHT = 3.0
-_LEAST_EDGE = 0.25
+_LEAST_EDGE, _LEAST_BORDER = 0.25, 0.3
 _GAP_UM = 1.2
 _NEAR_UM, _WIDE_UM = 3.0, 14.0
 _STAIN_OD = 0.05
@@ -52,7 +52,7 @@ def measure_cells(
         glass: grey levels (3,) of the slide's clear glass.
 
     Returns:
-        float32 (N,) each; NaN where no nucleus stands out.
+        float32 (N,) each; NaN where no nucleus stands out, N/C also where no border does.
     """
     blocks = [
         _measure_block(crops[start : start + _BLOCK], mpp, glass)
@@ -82,7 +82,7 @@ def _measure_block(crops: Image, mpp: float, glass: NDArray[np.floating]) -> Val
     nuclei, edge = _nuclei(rays)
     stain_rays = _rays(stain, middles, mpp)
     halos = _halos(stain_rays, nuclei)
-    cells = _cells(stain_rays, rays, nuclei, halos)
+    cells, clear = _cells(stain_rays, rays, nuclei, halos)
     inside = _within(nuclei)
     areas = _areas(nuclei)
     mean = _rays([(r + g + b) / 3 for r, g, b in densities], middles, mpp)
@@ -97,6 +97,7 @@ def _measure_block(crops: Image, mpp: float, glass: NDArray[np.floating]) -> Val
         axis=1,
     )
     measures[edge < _LEAST_EDGE] = np.nan
+    measures[~clear, MEASURES.index("nc_area")] = np.nan
     return np.asarray(measures, np.float32)
 
 
@@ -145,8 +146,13 @@ def _halos(stain: Values, nuclei: Values) -> Values:
     return np.where(pale & (pale.mean(1, keepdims=True) > _HALO_SHARE), ends, 0).astype(np.float32)
 
 
-def _cells(stain: Values, dark: Values, nuclei: Values, halos: Values) -> Values:
-    """Radii (N, rays) of the cells in µm, at least a gap beyond nucleus and halo."""
+def _cells(
+    stain: Values, dark: Values, nuclei: Values, halos: Values
+) -> tuple[Values, NDArray[np.bool_]]:
+    """Radii (N, rays) of the cells in µm, a gap or more beyond nucleus and halo.
+
+    With (N,) whether a border stands out, or the cell is larger than what is seen of it.
+    """
     start = np.maximum(nuclei, halos)
     away_um = _places_um(stain) - start[:, :, None]
     near = _upper(stain, (away_um > _GAP_UM) & (away_um < _NEAR_UM), 60)
@@ -155,9 +161,14 @@ def _cells(stain: Values, dark: Values, nuclei: Values, halos: Values) -> Values
     drop = _drop(np.minimum(stain, level)) / level
     beyond = away_um > _GAP_UM
     neighbour = np.cumsum(np.where(beyond, np.maximum(-_drop(dark), 0), 0), axis=2) * _STEP_UM
-    score = np.tanh(drop / _SHARP_SHARE) - _RISE_WEIGHT * neighbour
+    edge = np.tanh(drop / _SHARP_SHARE)
+    score = edge - _RISE_WEIGHT * neighbour
     score[:, :, -1] = np.maximum(score[:, :, -1], _RIM_SCORE)  # no border within reach
-    return np.maximum(_radii(_closed_path(np.where(beyond, score, -2.0))), start + _GAP_UM)
+    path = _closed_path(np.where(beyond, score, -2.0))
+    steep = np.take_along_axis(edge, path[:, :, None], axis=2).mean((1, 2))
+    cut = (path == stain.shape[2] - 1).mean(1)
+    clear = (steep > _LEAST_BORDER) | (cut > 0.5)
+    return np.maximum(_radii(path), start + _GAP_UM), clear
 
 
 def _upper(rays: Values, where: NDArray[np.bool_], percent: float) -> Values:
