@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from koilo.bundle import builtin_names, load_bundle, write_bundle
+from koilo.bundle import add_stage, builtin_names, load_bundle, write_bundle
 from koilo.errors import BundleError
 
 SPEC = {
@@ -151,3 +151,20 @@ def test_every_built_in_bundle_loads_and_is_small_enough(name):
     size = sum(path.stat().st_size for path in bundle.folder.iterdir())
     assert size <= 24_000_000
     assert bundle.card
+
+
+def test_a_stage_can_be_added_and_replaced_and_the_rest_stays(folder):
+    before = load_bundle(folder)
+    kept = {name: (folder / f"{name}.safetensors").read_bytes() for name in before.spec["stages"]}
+    more = {"w": np.ones(3, np.float32)}
+    once = add_stage(folder, "descriptions", {"texts": ["a"]}, more, "# More\n")
+    assert once.sha256 != before.sha256
+    assert once.card == "# More\n"
+    assert once.stage("descriptions") == {"texts": ["a"]}
+    assert once.tensors("descriptions")["w"].tolist() == [1, 1, 1]
+    twice = add_stage(folder, "descriptions", {"texts": ["b"]}, more, "# More\n")
+    assert twice.stage("descriptions") == {"texts": ["b"]}
+    assert set(twice.spec["stages"]) == {*kept, "descriptions"}
+    assert twice.stage("cells") == before.stage("cells")
+    for name, raw in kept.items():
+        assert (folder / f"{name}.safetensors").read_bytes() == raw

@@ -46,7 +46,8 @@ def test_every_text_is_encoded_with_gradient() -> None:
     model = aligned().train()
     model.cosines(torch.randn(3, 5), model.embed(TEXTS)).sum().backward()
     for name, parameter in model.named_parameters():
-        assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
 
 
 def test_the_temperature_is_a_variant_and_starts_by_spreading() -> None:
@@ -65,7 +66,7 @@ def test_the_head_gives_a_logit_a_text() -> None:
 
 
 def test_a_folder_without_a_text_encoder_is_refused_and_nothing_fetched(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no text encoder in .*koilo fetches nothing"):
+    with pytest.raises(ConfigError, match=r"no text encoder in .*koilo fetches nothing"):
         build_text_encoder(str(tmp_path), ())
     assert isinstance(build_text_encoder(WORDS, ("halo",)), WordEncoder)
 

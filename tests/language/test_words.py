@@ -4,9 +4,7 @@ from koilo.language.words import PAD, UNKNOWN, WordTokenizer, collect_words, spl
 
 
 def test_case_hyphens_and_slashes_make_no_other_words():
-    assert split_words("Bi- or Multi-nucleation (N/C)") == split_words(
-        "bi or multi nucleation n c"
-    )
+    assert split_words("Bi- or Multi-nucleation (N/C)") == split_words("bi or multi nucleation n c")
 
 
 def test_numbers_and_the_greater_sign_are_words():
