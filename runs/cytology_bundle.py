@@ -5,8 +5,8 @@ r"""Put the default cytology bundle together: three trained models, locked thres
 
 The folders hold model.safetensors as `cric_detector.py final`, `cric_cells.py final` and
 `cric_fields.py final` leave them. The card's figures are read from docs/results. Weights are stored
-in half precision; the bundle is loaded once at the end as `koilo screen` would. Descriptions belong to
-one cell model: `runs/descriptions.py --bundle` puts them in afterwards.
+in half precision; the bundle is loaded once at the end as `koilo screen` would. Descriptions belong
+to one cell model: `runs/descriptions.py --bundle` puts them in afterwards.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def write_card(points: dict[str, Any], results: Path) -> str:
         "Bethesda class, and ranks slides and fields. **Research use only: not for diagnosis.**",
         "Three models in a row: a one-stage convolutional detector at 1.0 µm/px, a convolutional "
         "cell classifier at 0.5 µm/px (96 px), and a slide head over the cells' log-probabilities.",
-        "Beside them a text encoder that says of each kept cell what it shows, in words of the "
+        "Beside them a text encoder that says what a kept cell shows, in words of the "
         "Bethesda criteria (`runs/descriptions.py`). **It learnt from drawn cells only**: no reader "
         "has described a real cell for it, and it changes no class and no call.",
         "## Trained on\n\n" + "\n".join(f"- {line}" for line in TRAINED_ON),
