@@ -124,9 +124,9 @@ def write_card(points: dict[str, Any], results: Path) -> str:
         "Bethesda class, and ranks slides and fields. **Research use only: not for diagnosis.**",
         "Three models in a row: a one-stage convolutional detector at 1.0 µm/px, a convolutional "
         "cell classifier at 0.5 µm/px (96 px), and a slide head over the cells' log-probabilities.",
-        "Beside them a text encoder that says what a kept cell shows, in words of the "
-        "Bethesda criteria (`runs/descriptions.py`). **It learnt from drawn cells only**: no reader "
-        "has described a real cell for it, and it changes no class and no call.",
+        "Beside them a text encoder that says what a kept cell shows, in words of the Bethesda "
+        "criteria (`runs/descriptions.py`). **It learnt from drawn cells only**: no reader has "
+        "described a real cell for it, and it changes no class and no call.",
         "## Trained on\n\n" + "\n".join(f"- {line}" for line in TRAINED_ON),
         "Folds of CRIC are whole contiguous blocks of fields, written down before any training. "
         "All figures are pooled over three folds whose models never saw the block they are judged "

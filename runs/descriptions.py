@@ -4,9 +4,10 @@ r"""Learn what is said of cells, measure it, and put it into a bundle.
         --bundle src/koilo/bundles/cytology
 
 CELLS holds fold0, fold1, fold2 with model.safetensors (`cric_cells.py`): what is said of CRIC's
-cells is measured with cell models that never saw their block. Drawn cells and crops are kept in
-WORK. Everything else is made anew, in some minutes of one core, so that a bundle whose cell model
-was trained again needs only this command. Without --bundle only docs/results is written.
+cells is measured with cell models that never saw their block. Drawn cells, features and what each
+fold says are kept in WORK under the hash of their cell model, so that a run that was stopped goes
+on, and a bundle whose cell model was trained again needs only this command (some minutes of one
+core). Without --bundle only docs/results is written.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from cric_cells import INPUT_PX, MPP, OUTPUTS
+from cric_cells import INPUT_PX, MPP, OUTPUTS, cached
 from cric_cells import MODEL as CELL_MODEL
 from cytology_bundle import write_card
 from description_cells import CROPS_A_CENTRE, SETS, TEXTS, cric_cells, cric_targets, phantom_cells
@@ -37,12 +39,12 @@ from description_figures import (
     paraphrase_figures,
     text_table,
 )
-from koilo.bundle import add_stage, load_bundle
+from koilo.bundle import Bundle, add_stage, load_bundle
 from koilo.cells import CellClassifier, load_classifier
 from koilo.cells.predict import BACKGROUND, build_cell_net
 from koilo.datasets.cric import CLASSES, N_FOLDS
 from koilo.evaluate.descriptions import choose_one_threshold, choose_thresholds, text_macro_f1
-from koilo.files import write_json
+from koilo.files import sha256_file, write_json
 from koilo.language.predict import choose_query_threshold, load_descriptions
 from koilo.taxonomy import may_be_said, outside_queries, read_vocabulary
 from koilo.train import LoopConfig, fit
@@ -94,7 +96,7 @@ def main() -> None:
     cells["cric"] = cric_cells(args.work, args.data)
     started = time.process_time()
     bundle = load_bundle(args.bundle or "cytology")
-    page, trained = measure(load_classifier(bundle, CPU), cells, args)
+    page, trained = measure(bundle, cells, args)
     print(json.dumps(page["figures"], indent=1), flush=True)
     table, figures = on_cric(cells, args)
     page["tables"]["CRIC's held-out cells: texts against blind measures"] = table
@@ -132,10 +134,11 @@ def build_stage(trained: Trained, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def measure(
-    classifier: CellClassifier, cells: dict[str, Any], args: argparse.Namespace
+    bundle: Bundle, cells: dict[str, Any], args: argparse.Namespace
 ) -> tuple[dict[str, Any], Trained]:
     """Train every variant with the shipped cell model; the page so far, and what ships."""
-    seen = {name: classifier.predict(part["crop"]) for name, part in cells.items()}
+    classifier = load_classifier(bundle, CPU)
+    seen = see(classifier, cells, args.work, bundle.spec["sha256"]["cells.safetensors"])
     features = {name: each[0] for name, each in seen.items()}
     said = {name: cells[name]["said"] for name in SETS}
     every = np.ones(len(cells["cric"]["label"]), bool)
@@ -187,16 +190,46 @@ def on_cric(
     said = np.zeros((len(real["label"]), len(TEXTS)), bool)
     scores = np.zeros(said.shape, np.float32)
     for fold in range(N_FOLDS):
-        classifier = fold_classifier(args.folds / f"fold{fold}" / "model.safetensors")
-        names = ("train", "validation", "cric")
-        features = {name: classifier.predict(cells[name]["crop"])[0] for name in names}
-        trained = train(SHIPPED, features, cells, real["fold"] != fold, args.work)
+        weights = args.folds / f"fold{fold}" / "model.safetensors"
         held_out = real["fold"] == fold
-        scores[held_out] = score_cells(trained.model, features["cric"][held_out])
-        said[held_out] = scores[held_out] > trained.each
+        told = cached(
+            args.work / f"fold{fold}-{sha256_file(weights)[:12]}.npz",
+            partial(say_of_fold, weights, cells, held_out, args.work),
+        )[0]
+        scores[held_out], said[held_out] = told["scores"], told["said"]
         print(f"fold {fold}: {said[held_out].mean(0).round(3).tolist()}", flush=True)
     table, figures = agreement_table(said, scores, real)
     return table, figures | contradicted_share(said, real)
+
+
+def say_of_fold(
+    weights: Path, cells: dict[str, Any], held_out: np.ndarray, work: Path
+) -> tuple[dict[str, np.ndarray]]:
+    """Cosines and texts of the CRIC cells held out, by a cell model that never saw their blocks."""
+    names = ("train", "validation", "cric")
+    parts = {name: cells[name] for name in names}
+    seen = see(fold_classifier(weights), parts, work, sha256_file(weights))
+    features = {name: each[0] for name, each in seen.items()}
+    trained = train(SHIPPED, features, cells, ~held_out, work)
+    scores = score_cells(trained.model, features["cric"][held_out])
+    return ({"scores": scores, "said": scores > trained.each},)
+
+
+def see(
+    classifier: CellClassifier, cells: dict[str, Any], work: Path, sha256: str
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Features and class probabilities of each set's crops, computed once for a cell model."""
+    seen = {}
+    for name, part in cells.items():
+        path = work / f"features-{sha256[:12]}-{name}.npz"
+        stored = cached(path, partial(_predict, classifier, part["crop"]))[0]
+        seen[name] = stored["features"], stored["p"]
+    return seen
+
+
+def _predict(classifier: CellClassifier, crops: np.ndarray) -> tuple[dict[str, np.ndarray]]:
+    features, p = classifier.predict(crops)
+    return ({"features": features, "p": p},)
 
 
 def train(
