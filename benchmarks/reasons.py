@@ -4,8 +4,8 @@
 
 The slide is read three times: without either, with measures, with both. CPU seconds are compared,
 for they tell the same on a busy machine. The bar for both is 5 % on the full-size slide of
-`screening.py`; a small slide keeps as many cells and has less to search, so its share is larger: the
-added seconds are given too, and the share of them in the recorded full-size screening.
+`screening.py`; a small slide keeps as many cells and has less to search, so its share is larger:
+the added seconds are given too, and their share of the recorded full-size screening.
 """
 
 from __future__ import annotations
