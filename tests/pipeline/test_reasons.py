@@ -11,6 +11,7 @@ from koilo.pipeline import load_models, read_one
 from koilo.pipeline.reasons import HALO_WITHOUT_ATYPIA, contradictions, explain_cells
 from koilo.pipeline.reference import Reference
 from koilo.pipeline.workers import open_workers
+from koilo.types import Cell
 from tests.language.toys import TEXTS, add_words
 from tests.pipeline import toys
 
@@ -65,7 +66,7 @@ def explain(reference, n=2):
         crop[18:30, 18:30] = (76, 50, 81)
     with open_workers(CPU) as workers:
         return explain_cells(
-            crops, np.zeros((n, 3), np.float32), ["NILM"] * n, mpp=0.5,
+            [Cell(0, 0, 9, 9, 0.5, label="NILM")] * n, crops, np.zeros((n, 3), np.float32), mpp=0.5,
             glass=np.array(toys.GLASS, float), reference=reference, describer=None, workers=workers,
         )  # fmt: skip
 
@@ -84,7 +85,7 @@ def test_a_textbook_reference_gives_no_darkness():
 
 
 def test_no_cell_has_no_reason():
-    assert explain(Reference(35.0, None, 0), n=0) == []
+    assert explain(Reference(35.0, None, 0), n=0) == ()
 
 
 def test_a_screened_slide_carries_texts_and_measures(tmp_path, slides):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,39 +14,30 @@ from koilo.language import Describer
 from koilo.pipeline.reference import Reference
 from koilo.pipeline.workers import Workers
 from koilo.taxonomy import load_table
+from koilo.types import Cell
 
 HALO_WITHOUT_ATYPIA = "halo without nuclear atypia: LSIL not supported"
 
 _CHUNK = 64
 
 
-@dataclass(frozen=True)
-class Reasons:
-    """One cell's measures (those that could be taken), texts, flags and place among texts."""
-
-    measures: Mapping[str, float]
-    descriptions: tuple[str, ...] | None
-    flags: tuple[str, ...]
-    text_space: tuple[float, ...]
-
-
 def explain_cells(
+    cells: Sequence[Cell],
     crops: NDArray[np.uint8],
     features: NDArray[np.float32],
-    labels: Sequence[str],
     *,
     mpp: float,
     glass: NDArray[np.floating],
     reference: Reference,
     describer: Describer | None,
     workers: Workers,
-) -> list[Reasons]:
-    """Reasons of kept cells, in their order.
+) -> tuple[Cell, ...]:
+    """The cells with their measures, texts and flags, in their order.
 
     Args:
+        cells: N kept cells.
         crops: uint8 RGB (N, P, P, 3).
         features: (N, D) of the cell model.
-        labels: the class of each.
         mpp: µm per pixel of the crops.
         glass: grey levels (3,) of the slide's clear glass.
         reference: the slide's intermediate nuclei.
@@ -56,18 +47,24 @@ def explain_cells(
     columns = _measured(crops, mpp, glass, reference, workers)
     places = None if describer is None else describer.place(features)
     texts = None if describer is None or places is None else describer.describe(places)
-    reasons = []
-    for index, label in enumerate(labels):
+    explained = []
+    for index, cell in enumerate(cells):
         measures = {
             name: float(values[index])
             for name, values in columns.items()
             if np.isfinite(values[index])
         }
         said = None if texts is None else texts[index]
-        place = () if places is None else tuple(places[index].tolist())
-        flags = contradictions(label, said or (), measures)
-        reasons.append(Reasons(measures, said, flags, place))
-    return reasons
+        explained.append(
+            replace(
+                cell,
+                measures=measures,
+                descriptions=said,
+                flags=contradictions(cell.label, said or (), measures),
+                text_space=() if places is None else tuple(places[index].tolist()),
+            )
+        )
+    return tuple(explained)
 
 
 def _measured(
