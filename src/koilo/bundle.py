@@ -185,7 +185,8 @@ def add_stage(
         OutputError: the folder cannot be written.
     """
     bundle = load_bundle(folder)
-    every = {other: bundle.tensors(other) for other in bundle.spec["stages"] if other != name}
+    others = [Path(file).stem for file in bundle.spec["sha256"] if file != f"{name}.safetensors"]
+    every = {other: bundle.tensors(other) for other in others}  # what is beside the stages too
     spec = {key: value for key, value in bundle.spec.items() if key not in ("format", "sha256")}
     spec["stages"] = {**bundle.spec["stages"], name: dict(stage)}
     return write_bundle(folder, spec, {**every, name: tensors}, card)
