@@ -44,7 +44,7 @@ def test_each_variant_learns_what_stands_out(tmp_path: Path, change: dict[str, o
     recipe = AlignmentRecipe(replace(SETTINGS, **change), cells(0), cells(1))
     before = recipe.evaluate()["macro_f1"]
     figures = fit(recipe, LOOP, tmp_path).metrics
-    assert figures["macro_f1"] > before + 0.1, (before, figures)
+    assert figures["macro_f1"] > before + 0.05, (before, figures)
     assert figures["macro_f1"] >= figures["macro_f1_one_threshold"] - 0.02
 
 

@@ -153,8 +153,14 @@ def _read(
             attention = np.bincount(row, attention, len(kept)).astype(np.float32)
     cells = tuple(_cells(found, p_cells, classifier.classes, kept, attention))
     with timer("reasons"):
-        size = {"mpp": classifier.mpp, "size_px": classifier.input_px}
-        reference = find_reference(slide, tiles, found.measures, meter.glass, **size)
+        reference = find_reference(
+            slide,
+            tiles,
+            found.measures,
+            meter.glass,
+            mpp=classifier.mpp,
+            size_px=classifier.input_px,
+        )
         cells = explain_cells(
             cells,
             crops[kept],
