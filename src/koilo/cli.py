@@ -75,6 +75,16 @@ VERBS: dict[str, Verb | str] = {
         "Say whether two results folders differ, measure by measure; needs no labels.",
     ),
     "study": "koilo.study.verb:ACTIONS",
+    "quiz": Verb(
+        "koilo.teach.verb:quiz",
+        "koilo.teach.verb:QuizConfig",
+        "Write a quiz of labelled cells as one page that works without a network.",
+    ),
+    "quiz score": Verb(
+        "koilo.teach.score:score",
+        "koilo.teach.score:ScoreConfig",
+        "Score saved answers of a quiz by learner and class.",
+    ),
     "features": Verb(
         "koilo.mil.encode:features",
         "koilo.mil.encode:FeaturesConfig",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koilo.evaluate.agreement import Weighting, cohen_kappa
-from koilo.evaluate.crossed import crossed_bootstrap
+from koilo.evaluate.crossed import crossed_bootstrap, has_several_readings
+from koilo.evaluate.intervals import Interval
 from koilo.evaluate.proportions import share_interval
 from koilo.evaluate.scores import confusion
 from koilo.study.compared import Compared
@@ -88,24 +90,36 @@ def two_by_two(compared: Compared, readings: Sequence[Reading]) -> list[Values]:
     hospitals = sorted({reading.hospital for reading in readings})
     rows = []
     for hospital in [*hospitals, *(["all"] if len(hospitals) > 1 else [])]:
-
-        def here(reading: Reading, name: str = hospital) -> bool:
-            return name in ("all", reading.hospital)
-
-        mine = np.array([here(reading) for reading in compared.readings], dtype=bool)
-        for condition, name in enumerate(compared.conditions):
-            called = compared.called(condition)[mine]
-            rows.append(_counts(hospital, name, compared.truth[mine], called))
-        slides = slides_with_ai([reading for reading in readings if here(reading)])
-        rows.append(
-            _counts(
-                hospital,
-                "AI alone",
-                np.array([reading.truly_positive for reading in slides], dtype=bool),
-                np.array([is_positive(reading.ai_result) for reading in slides], dtype=bool),
-            )
-        )
+        for who, calls in zip(compared.conditions, (compared.first, compared.second), strict=True):
+            mine = [
+                (reading, call)
+                for reading, call in zip(compared.readings, calls, strict=True)
+                if hospital in ("all", reading.hospital)
+            ]
+            rows.append({"hospital": hospital, "who": who, **count_calls(mine)})
+        slides = [each for each in slides_with_ai(readings) if hospital in ("all", each.hospital)]
+        alone = count_calls([(each, each.ai_result) for each in slides])
+        rows.append({"hospital": hospital, "who": "AI alone", **alone})
     return rows
+
+
+def count_calls(calls: Sequence[tuple[Reading, str]]) -> Values:
+    """Found, missed, cleared and falsely alarmed; shares have intervals only one call a slide."""
+    truth = np.array([reading.truly_positive for reading, _ in calls], dtype=bool)
+    called = np.array([is_positive(call) for _, call in calls], dtype=bool)
+    n_found, n_cleared = int((truth & called).sum()), int((~truth & ~called).sum())
+    n_positive, n_negative = int(truth.sum()), int((~truth).sum())
+    shares = share_interval(n_found, n_positive), share_interval(n_cleared, n_negative)
+    if has_several_readings([reading.slide_id for reading, _ in calls]):
+        shares = tuple(Interval(each.estimate, math.nan, math.nan) for each in shares)
+    return {
+        "true_positive": n_found,
+        "false_negative": n_positive - n_found,
+        "true_negative": n_cleared,
+        "false_positive": n_negative - n_cleared,
+        "sensitivity": shares[0],
+        "specificity": shares[1],
+    }
 
 
 def slides_with_ai(readings: Iterable[Reading]) -> list[Reading]:
@@ -163,18 +177,3 @@ def _kappa_row(
 
 def _codes(calls: Iterable[str]) -> NDArray[np.intp]:
     return np.array([CLASSES.index(one_class(call)) for call in calls], dtype=np.intp)
-
-
-def _counts(hospital: str, who: str, truth: NDArray[np.bool_], called: NDArray[np.bool_]) -> Values:
-    n_found, n_cleared = int((truth & called).sum()), int((~truth & ~called).sum())
-    n_positive, n_negative = int(truth.sum()), int((~truth).sum())
-    return {
-        "hospital": hospital,
-        "who": who,
-        "true_positive": n_found,
-        "false_negative": n_positive - n_found,
-        "true_negative": n_cleared,
-        "false_positive": n_negative - n_cleared,
-        "sensitivity": share_interval(n_found, n_positive),
-        "specificity": share_interval(n_cleared, n_negative),
-    }

@@ -10,13 +10,11 @@ import numpy as np
 
 from koilo.evaluate.measures import plain
 from koilo.evaluate.paired_times import compare_times
-from koilo.evaluate.proportions import share_interval
 from koilo.study import agreement
 from koilo.study.compared import Compared, compare
 from koilo.study.key_points import key_points
 from koilo.study.record import Reading
 from koilo.study.shares import Settings, Values, compare_shares, share_rows
-from koilo.study.words import is_positive
 
 
 def measure_study(
@@ -62,8 +60,8 @@ def _counts(compared: Compared, readings: Sequence[Reading]) -> Values:
         "n_slides": len(slides),
         "n_readings": len(readings),
         "n_compared": len(compared.readings),
-        "n_readers": len({reading.reader for reading in readings}),
-        "n_hospitals": len({reading.hospital for reading in readings}),
+        "n_readers": len({reading.reader for reading in readings} - {""}),
+        "n_hospitals": len({reading.hospital for reading in readings} - {""}),
         "gold": dict(Counter(reading.gold for reading in slides).most_common()),
         "n_positive": sum(reading.truly_positive for reading in slides),
     }
@@ -73,13 +71,8 @@ def _ai_alone(readings: Sequence[Reading]) -> Values | None:
     slides = agreement.slides_with_ai(readings)
     if not slides:
         return None
-    truth = np.array([reading.truly_positive for reading in slides], dtype=bool)
-    called = np.array([is_positive(reading.ai_result) for reading in slides], dtype=bool)
-    return {
-        "n_slides": len(slides),
-        "sensitivity": share_interval(int((truth & called).sum()), int(truth.sum())),
-        "specificity": share_interval(int((~truth & ~called).sum()), int((~truth).sum())),
-    }
+    counts = agreement.count_calls([(each, each.ai_result) for each in slides])
+    return {"n_slides": len(slides), **counts}
 
 
 def _times(compared: Compared, settings: Settings) -> Values | None:

@@ -18,8 +18,8 @@ from koilo.study.tables import span
 _TEXT_TABLES = ("shares", "claims", "kappa", "times", "by_class", "hospitals", "readers", "arms",
                 "confusion_first", "confusion_second", "left_out")  # fmt: skip
 _SHOWN_NAMES = 12
-_WIDEST = 0.4
-"""Differences drawn: the axis shows no more than ±40 points."""
+_WIDEST = 0.6
+"""Differences drawn: the axis shows no more than ±60 points."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def summary(values: Values) -> str:
     return (
         f"{counts['n_slides']} slides, {counts['n_positive']} of them positive by the gold "
         f"standard ({gold}); {counts['n_readings']} readings, {counts['n_compared']} of them "
-        f"compared ({' against '.join(values['conditions'])}); readers: {counts['n_readers']}, "
-        f"hospitals: {counts['n_hospitals']}."
+        f"compared ({' against '.join(values['conditions'])}); readers: "
+        f"{counts['n_readers'] or 'not named'}, hospitals: {counts['n_hospitals'] or 'not named'}."
     )
 
 
@@ -102,15 +102,16 @@ def key_lines(values: Values) -> list[str]:
     graver, cleared = points["missed_above_limit"], points["arbitrated_to_negative"]
     at_limit = points["missed_at_limit"]
     return [
-        f"Above {graver['limit']} by gold: {graver['n_slides']} slides; missed by the AI "
-        f"{_named(graver['by_ai'])}; missed in every review {_named(graver['by_a_person'])}; by "
-        f"both {_named(graver['by_both'])}; by the AI and one review "
+        f"Above {graver['limit']} by gold: {graver['n_slides']} slides. Missed by the AI: "
+        f"{_named(graver['by_ai'])}; in every review: {_named(graver['by_a_person'])}; by both: "
+        f"{_named(graver['by_both'])}; by the AI and one review: "
         f"{_named(graver['by_one_review'])}.",
-        f"{graver['limit']} by gold: {at_limit['n_slides']} slides; missed by the AI "
-        f"{_named(at_limit['by_ai'])}; by the AI and every review {_named(at_limit['by_both'])}.",
-        f"Made NILM by arbitration: {_named(cleared['slides'])}; one panel reader had suspected "
-        f"{_named(cleared['suspected_by_one_panel_reader'])}, both "
-        f"{_named(cleared['suspected_by_both'])}; a review had suspected "
+        f"{graver['limit']} by gold: {at_limit['n_slides']} slides. Missed by the AI: "
+        f"{_named(at_limit['by_ai'])}; by the AI and in every review: "
+        f"{_named(at_limit['by_both'])}.",
+        f"Made NILM by arbitration: {_named(cleared['slides'])}. Suspected by one panel reader: "
+        f"{_named(cleared['suspected_by_one_panel_reader'])}; by both: "
+        f"{_named(cleared['suspected_by_both'])}; in a review: "
         f"{_named(cleared['suspected_in_a_review'])}.",
     ]
 
@@ -120,10 +121,11 @@ def methods(values: Values) -> str:
     clustered = any(found and found["clustered"] for found in values["shares"].values())
     how = (
         "Slides were read by several readers: intervals come from resampling slides and readers "
-        "together, and a claim is shown where its interval lies above the margin."
+        "together, McNemar's test counts each slide once (Durkalski; readers as they are), and "
+        "confusions by hospital have no intervals."
         if clustered
         else "Each slide was read by one reader: shares have Wilson's intervals, differences "
-        "Tango's score intervals, and tests are paired."
+        "Tango's score intervals, and McNemar's test is exact."
     )
     return (
         f"{how} Kappas are resampled. A call is positive where it is anything but NILM. Several "

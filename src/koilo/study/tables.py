@@ -31,12 +31,12 @@ def study_tables(values: Values) -> dict[str, Table]:
 
 
 def span(interval: Mapping[str, Any] | None, *, signed: bool = False, decimals: int = 3) -> str:
-    """An interval in words; ``–`` where there is no figure."""
+    """An interval in words; its estimate alone where it has no bounds, ``–`` without a figure."""
     if interval is None or interval["estimate"] is None:
         return "–"
     form = f"{'+' if signed else ''}.{decimals}f"
     if interval["low"] is None:
-        return f"{interval['estimate']:{form}} (too few for an interval)"
+        return f"{interval['estimate']:{form}}"
     return f"{interval['estimate']:{form}} ({interval['low']:{form}} to {interval['high']:{form}})"
 
 
@@ -52,28 +52,24 @@ def p_value(p: float | None) -> str:
 
 
 def _shares(values: Values) -> Table:
-    rows = []
+    alone = values["ai_alone"] or {}
+    rows: list[list[Any]] = []
     for name, found in values["shares"].items():
+        ai = span(alone.get(name))
         if found is None:
-            rows.append([name, 0, "–", "–", "–", "–", "–"])
+            rows.append([name, 0, "–", "–", "–", "–", "–", ai])
             continue
-        test = found["mcnemar"]
-        differ = f"{found['only_first_right']} / {found['only_second_right']}"
         rows.append(
             [
                 name, found["n_readings"], span(found["first"]), span(found["second"]),
-                span(found["difference"], signed=True), differ,
-                f"{p_value(test['p'])} ({test['test']})",
+                span(found["difference"], signed=True),
+                f"{found['only_first_right']} / {found['only_second_right']}",
+                p_value(found["mcnemar"]["p"]), ai,
             ]
         )  # fmt: skip
-    alone = values["ai_alone"]
-    if alone:
-        for name in values["shares"]:
-            rows.append([f"{name}, AI alone", alone["n_slides"], "–", span(alone[name]),
-                         "–", "–", "–"])  # fmt: skip
     first, second = values["conditions"]
     columns = ["", "readings", first, second, "difference", "right only in first / second",
-               "McNemar p"]  # fmt: skip
+               "McNemar p", "AI alone"]  # fmt: skip
     return Table("Sensitivity and specificity, 95 % intervals", columns, rows)
 
 
