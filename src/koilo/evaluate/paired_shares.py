@@ -61,6 +61,8 @@ def score_statistic(pairs: Pairs, margin: float = 0.0) -> float:
     """
     if not -1 < margin < 1:
         raise ValueError(f"margin {margin:g}: a difference of shares lies between -1 and 1.")
+    if pairs.n == 0:
+        return 0.0
     gap = pairs.gained - pairs.lost - pairs.n * margin
     variance = pairs.n * (2 * _lost_share(pairs, margin) + margin * (1 - margin))
     if variance <= 0:
