@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from koilo.teach.score import read_answers
-from tests.report.test_browser import _OUTSIDE, browser
 
 from .conftest import REASON
 
 pytestmark = pytest.mark.browser
-__all__ = ["browser"]
+
+# Visible elements that stick out of the window, or whose text does not fit in them.
+_CUT = """() => {
+  const width = document.documentElement.clientWidth;
+  return [...document.querySelectorAll('h1,h2,p,td,th,li,button,figcaption,input')]
+    .filter(e => e.offsetParent)
+    .filter(e => { const r = e.getBoundingClientRect();
+      return r.right > width + 1 || r.left < -1 || e.scrollWidth > e.clientWidth + 2; })
+    .map(e => e.tagName + ': ' + e.textContent.trim().slice(0, 60));
+}"""
+
+
+@pytest.fixture
+def browser(chromium: str) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 def test_a_learner_answers_and_saves_and_sees_no_answer_before(browser, made: Path, key, tmp_path):
@@ -41,10 +61,10 @@ def test_a_learner_answers_and_saves_and_sees_no_answer_before(browser, made: Pa
         for reason in row["reasons"]:
             assert reason in said
         right += key["classes"][place] == row["answer"]
-        assert page.evaluate(_OUTSIDE) == []
+        assert page.evaluate(_CUT) == []
         page.keyboard.press("Enter")
     assert f"{right} of {len(key['questions'])} right" in page.inner_text("#total")
-    assert page.evaluate(_OUTSIDE) == []
+    assert page.evaluate(_CUT) == []
     for button, ending in (("#save-json", "json"), ("#save-csv", "csv")):
         with page.expect_download() as saved:
             page.click(button)
