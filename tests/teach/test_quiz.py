@@ -70,7 +70,13 @@ def test_cells_of_slides_are_cut_with_the_phantoms_own_reasons(tmp_path: Path) -
     image[180:220, 130:170] = (90, 30, 120)
     slide = tmp_path / "slides" / "p.tiff"
     slide.parent.mkdir()
-    write_pyramid(slide, image, 0.5, description={"synthetic": "phantom"})
+    write_pyramid(
+        slide,
+        (600, 400),
+        0.5,
+        lambda x, y, width, height: image[y : y + height, x : x + width],
+        description={"synthetic": "phantom"},
+    )
     write_manifest(tmp_path / "manifest.csv", [SlideEntry("p", slide, mpp=0.5)])
     labels = ["HSIL", "NILM"]
     cells = [LabelledCell("p", 130 + 250 * i, 180, 40, 40, name) for i, name in enumerate(labels)]

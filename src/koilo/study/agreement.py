@@ -109,9 +109,9 @@ def count_calls(calls: Sequence[tuple[Reading, str]]) -> Values:
     called = np.array([is_positive(call) for _, call in calls], dtype=bool)
     n_found, n_cleared = int((truth & called).sum()), int((~truth & ~called).sum())
     n_positive, n_negative = int(truth.sum()), int((~truth).sum())
-    shares = share_interval(n_found, n_positive), share_interval(n_cleared, n_negative)
+    shares = [share_interval(n_found, n_positive), share_interval(n_cleared, n_negative)]
     if has_several_readings([reading.slide_id for reading, _ in calls]):
-        shares = tuple(Interval(each.estimate, math.nan, math.nan) for each in shares)
+        shares = [Interval(each.estimate, math.nan, math.nan) for each in shares]
     return {
         "true_positive": n_found,
         "false_negative": n_positive - n_found,

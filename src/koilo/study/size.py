@@ -101,7 +101,7 @@ def size_table(config: SizeConfig) -> Table:
     }
     rows: list[list[Any]] = []
     for claim, margin in claims.items():
-        needed = [
+        positives, negatives = (
             pairs_needed(
                 *config.shares(name),
                 margin=margin,
@@ -109,8 +109,9 @@ def size_table(config: SizeConfig) -> Table:
                 power=config.power,
             )
             for name in _MEASURES
-        ]
-        rows.append([claim, *needed, slides_needed(*needed, config.prevalence)])
+        )
+        slides = slides_needed(positives, negatives, config.prevalence)
+        rows.append([claim, positives, negatives, slides])
     columns = ["claim", "positives (sensitivity)", "negatives (specificity)", "slides for both"]
     return Table("Slides needed, each read with and without AI", columns, rows)
 
