@@ -94,6 +94,15 @@ def test_a_study_goes_from_plan_to_report_on_the_command_line(study: Path) -> No
         call != "NILM" for call, row in zip(with_ai, positives, strict=True)
         if row["hospital"] == "H0"
     )  # fmt: skip
+    tables = {(row["hospital"], row["who"]): row["table"] for row in values["class_tables"]}
+    whole = np.array(tables["all", "with AI"])
+    assert whole.sum() == len(rows)
+    assert (whole == np.array(tables["H0", "with AI"]) + tables["H1", "with AI"]).all()
+    hsil = values["classes"].index("HSIL")
+    assert whole[hsil, hsil] == sum(
+        call == "HSIL" for call, row in zip(with_ai, positives, strict=True)
+        if row["gold"] == "HSIL"
+    )  # fmt: skip
     assert values["key_points"]["arbitrated_to_negative"]["slides"] == ["s03"]
     for name in ("study.md", "study.html"):
         page = (out / name).read_text()

@@ -50,13 +50,20 @@ def kappas(compared: Compared, settings: Settings) -> list[Values]:
     return rows
 
 
-def class_tables(compared: Compared) -> dict[str, list[list[int]]]:
-    """Confusion (C, C) of `CLASSES` by condition, rows the gold standard."""
-    gold = [one_class(reading.gold) for reading in compared.readings]
-    return {
-        name: confusion(gold, [one_class(call) for call in calls], CLASSES).tolist()
-        for name, calls in zip(compared.conditions, (compared.first, compared.second), strict=True)
-    }
+def class_tables(compared: Compared) -> list[Values]:
+    """Confusion (C, C) of `CLASSES`, rows the gold standard: of all, then hospital by hospital."""
+    hospitals = sorted({reading.hospital for reading in compared.readings})
+    rows = []
+    for hospital in ["all", *(hospitals if len(hospitals) > 1 else [])]:
+        for who, calls in zip(compared.conditions, (compared.first, compared.second), strict=True):
+            mine = [
+                (one_class(reading.gold), one_class(call))
+                for reading, call in zip(compared.readings, calls, strict=True)
+                if hospital in ("all", reading.hospital)
+            ]
+            table = confusion([gold for gold, _ in mine], [call for _, call in mine], CLASSES)
+            rows.append({"hospital": hospital, "who": who, "table": table})
+    return rows
 
 
 def found_by_class(compared: Compared) -> list[Values]:

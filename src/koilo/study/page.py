@@ -15,8 +15,6 @@ from koilo.report.words import RESEARCH_USE
 from koilo.study.shares import Values
 from koilo.study.tables import span
 
-_TEXT_TABLES = ("shares", "claims", "kappa", "times", "by_class", "hospitals", "readers", "arms",
-                "confusion_first", "confusion_second", "left_out")  # fmt: skip
 _SHOWN_NAMES = 12
 _WIDEST = 0.6
 """Differences drawn: the axis shows no more than ±60 points."""
@@ -60,7 +58,7 @@ def render_markdown(values: Values, tables: Mapping[str, Table], facts: Mapping[
         "\n".join(f"- {line}" for line in key_lines(values)) + "\n",
         "## Figures\n",
         f"{methods(values)}\n",
-        *[markdown(tables[name]) for name in _TEXT_TABLES if name in tables],
+        *map(markdown, tables.values()),
     ]
     return "\n".join(parts)
 
@@ -79,7 +77,7 @@ def render_html(values: Values, tables: Mapping[str, Table], facts: Mapping[str,
             methods=methods(values),
             forest=forest(values),
             conditions=values["conditions"],
-            tables=[tables[name] for name in _TEXT_TABLES if name in tables],
+            tables=list(tables.values()),
         )
     )
 

@@ -169,21 +169,23 @@ def _rows(title: str, rows: Sequence[Mapping[str, Any]], conditions: Sequence[st
 
 
 def _class_tables(values: Values) -> dict[str, Table]:
-    tables = values["class_tables"]
+    """Gold against calls, of all and by hospital; classes that occur nowhere are left out."""
+    classes = values["classes"]
+    tables = [row["table"] for row in values["class_tables"]]
     used = [
         i
-        for i in range(len(tables["classes"]))
-        if any(sum(tables[c][i]) + sum(row[i] for row in tables[c]) for c in values["conditions"])
+        for i in range(len(classes))
+        if any(sum(table[i]) + sum(row[i] for row in table) for table in tables)
     ]
-    names = [tables["classes"][i] for i in used]
-    return {
-        f"confusion_{place}": Table(
-            f"Gold (rows) against calls (columns), {condition}",
-            ["gold", *names],
-            [[tables["classes"][i], *(tables[condition][i][j] for j in used)] for i in used],
+    found = {}
+    for number, row in enumerate(values["class_tables"], start=1):
+        where = "" if row["hospital"] == "all" else f", {row['hospital'] or 'hospital not named'}"
+        found[f"confusion_{number}"] = Table(
+            f"Gold (rows) against calls (columns), {row['who']}{where}",
+            ["gold", *(classes[i] for i in used)],
+            [[classes[i], *(row["table"][i][j] for j in used)] for i in used],
         )
-        for place, condition in zip(("first", "second"), values["conditions"], strict=True)
-    }
+    return found
 
 
 def _left_out(values: Values) -> Table:
