@@ -1,0 +1,33 @@
+"""The report as a PDF: the same page, laid out for paper by WeasyPrint (extra ``export``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from koilo.errors import DependencyError
+from koilo.results import REPORT
+
+
+def report_pdf(folder: Path, language: str = "en") -> bytes:
+    """One slide's report as PDF.
+
+    Args:
+        folder: the slide's results, ``DIR/<slide_id>``.
+        language: ``en`` or ``zh``.
+
+    Raises:
+        DependencyError: WeasyPrint or the system's Pango is not installed.
+        OutputError: the folder holds no report, or its signature no longer fits the result.
+        ConfigError: the language is unknown.
+    """
+    try:
+        from weasyprint import HTML
+    except (ImportError, OSError) as error:  # OSError: Pango, a library of the system, is missing
+        raise DependencyError(
+            f"A PDF needs WeasyPrint, which is not to be had here ({error}). Install the extra: "
+            "pip install 'koilo[export]', and Pango (Debian: libpango-1.0-0 libpangoft2-1.0-0). "
+            "report.html needs neither."
+        ) from error
+    page = (folder / REPORT).read_text(encoding="utf-8")
+    made: bytes = HTML(string=page).write_pdf()
+    return made
