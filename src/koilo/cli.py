@@ -74,6 +74,16 @@ VERBS: dict[str, Verb | str] = {
         "koilo.evaluate.drift_report:DriftConfig",
         "Say whether two results folders differ, measure by measure; needs no labels.",
     ),
+    "export": Verb(
+        "koilo.export.verb:export",
+        "koilo.export.verb:ExportConfig",
+        "Write results as PDF, FHIR, HL7, DICOM or GeoJSON beside the report.",
+    ),
+    "deidentify": Verb(
+        "koilo.slides.deidentify:deidentify",
+        "koilo.slides.deidentify:DeidentifyConfig",
+        "Copy a slide without label and macro images, names, dates and private data.",
+    ),
     "features": Verb(
         "koilo.mil.encode:features",
         "koilo.mil.encode:FeaturesConfig",

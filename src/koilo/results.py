@@ -95,6 +95,27 @@ def read_slide_result(folder: Path, *, with_cells: bool = True) -> SlideResult:
     return result
 
 
+def read_cell_measures(folder: Path) -> tuple[dict[str, float], ...]:
+    """What was measured of each kept cell beyond its scores: the further columns of numbers.
+
+    Raises:
+        OutputError: cells.parquet cannot be read.
+    """
+    table = _read_table(folder / CELLS)
+    known = {*_BOX, "attention"}
+    names = [
+        field.name
+        for field in table.schema
+        if field.name not in known
+        and not field.name.startswith("p_")
+        and str(field.type).startswith(("float", "double", "halffloat", "int", "uint", "bool"))
+    ]
+    rows = table.select(names).to_pylist()
+    return tuple(
+        {name: float(value) for name, value in row.items() if value is not None} for row in rows
+    )
+
+
 def ranked(results: Sequence[SlideResult]) -> list[SlideResult]:
     """Most suspicious first; slides without a score next (a person must look), then the failed."""
 
@@ -227,13 +248,17 @@ def _write_cells(path: Path, result: SlideResult) -> None:
         pq.write_table(table, temporary)
 
 
-def _read_cells(path: Path) -> tuple[Cell, ...]:
+def _read_table(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        rows = pq.read_table(path).to_pylist()
+        return pq.read_table(path)
     except (OSError, ValueError) as error:
         raise OutputError(f"{path} cannot be read ({error}). Screen the slide again.") from error
+
+
+def _read_cells(path: Path) -> tuple[Cell, ...]:
+    rows = _read_table(path).to_pylist()
     names = [name for name in (rows[0] if rows else {}) if name.startswith("p_")]
     return tuple(
         Cell(

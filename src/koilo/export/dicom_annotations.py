@@ -28,7 +28,9 @@ from koilo.taxonomy import severity
 from koilo.types import Cell
 
 
-def build_annotations(record: Record, source: DicomSource) -> hd.ann.MicroscopyBulkSimpleAnnotations:
+def build_annotations(
+    record: Record, source: DicomSource
+) -> hd.ann.MicroscopyBulkSimpleAnnotations:
     """All cells of ``record`` as boxes.
 
     In millimetres on the glass ("3D") where all levels share a frame of reference, else in pixels
@@ -82,7 +84,8 @@ def _mended(
     made: hd.ann.MicroscopyBulkSimpleAnnotations,
 ) -> hd.ann.MicroscopyBulkSimpleAnnotations:
     """What the standard asks for and highdicom 0.28 leaves out or writes too much."""
-    made.Laterality = ""
+    if "SpecimenDescriptionSequence" not in made:
+        made.Laterality = ""
     if made.AnnotationCoordinateType == "2D":
         for group in made.AnnotationGroupSequence:
             if "CommonZCoordinateValue" in group:

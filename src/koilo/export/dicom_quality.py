@@ -68,9 +68,7 @@ def measure_quality(record: Record) -> QualityMask:
     return QualityMask({kind: mask for kind, mask in masks.items() if mask.any()}, pitch_px0)
 
 
-def build_quality(
-    record: Record, source: DicomSource, quality: QualityMask
-) -> hd.seg.Segmentation:
+def build_quality(record: Record, source: DicomSource, quality: QualityMask) -> hd.seg.Segmentation:
     """The masks as a binary segmentation in tiles, in the slide's own frame of reference."""
     kinds = list(quality.masks)
     pixels = np.stack([quality.masks[kind] for kind in kinds], axis=-1)[None]  # (1, H, W, S)

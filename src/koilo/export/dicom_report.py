@@ -1,6 +1,8 @@
-"""sr.dcm: the most suspicious cells as a DICOM structured report (TID 1500, Comprehensive 3D SR)."""
+"""sr.dcm: the most suspicious cells as a DICOM structured report (TID 1500)."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import highdicom as hd
 import numpy as np
@@ -49,8 +51,20 @@ def build_report(record: Record, source: DicomSource) -> hd.sr.Comprehensive3DSR
             content=content[0],
             is_complete=final,
             is_final=final,
+            **_verified(record),
             **series(record, 9102, "measurements of cells"),
         )
+
+
+def _verified(record: Record) -> dict[str, Any]:
+    """Who verified it, which the standard takes only with the laboratory's name."""
+    if record.status == "preliminary" or record.signature is None or not record.laboratory.name:
+        return {}
+    return {
+        "is_verified": True,
+        "verifying_observer_name": record.signature.reader.replace("^", " ").replace("=", " "),
+        "verifying_organization": record.laboratory.name[:64],
+    }
 
 
 def _context(record: Record) -> hd.sr.ObservationContext:

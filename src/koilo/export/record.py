@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from typing import Any, Literal
 from koilo import __version__
 from koilo.errors import OutputError
 from koilo.export.patients import Patient
-from koilo.report.words import RESEARCH_USE
+from koilo.report.laboratory import Laboratory
 from koilo.results import RESULT, read_slide_result
 from koilo.signatures import Signature, standing_signature
 from koilo.types import SlideResult
@@ -19,6 +20,7 @@ from koilo.types import SlideResult
 Status = Literal["preliminary", "final", "amended", "corrected"]
 
 RESEARCH = "research"
+RESEARCH_USE = "Research use only. Not for clinical diagnosis."
 AWAITING = "Awaiting reader."
 
 _UUIDS = uuid.uuid5(uuid.NAMESPACE_URL, "koilo:export")
@@ -32,13 +34,13 @@ class Record:
     result: SlideResult
     signature: Signature | None
     patient: Patient | None = None
-    intended_use: str = RESEARCH
+    laboratory: Laboratory = field(default_factory=Laboratory)
     test_data: bool = False
 
     @property
     def status(self) -> Status:
         """Preliminary until a reader signed, and always where the intended use is research."""
-        if self.signature is None or self.intended_use == RESEARCH:
+        if self.signature is None or self.laboratory.intended_use == RESEARCH:
             return "preliminary"
         if self.signature.meaning == "amended":
             return "amended"
@@ -46,9 +48,9 @@ class Record:
 
     @property
     def case(self) -> dict[str, str]:
-        """What the manifest says of the specimen; nothing that was not given."""
+        """What the manifest says of the specimen, each in one line; nothing that was not given."""
         given: dict[str, Any] = self.result.slide.get("case") or {}
-        return {name: str(value) for name, value in given.items() if value not in (None, "")}
+        return {name: text for name, value in given.items() if (text := _one_line(value))}
 
     @property
     def collected_on(self) -> date | None:
@@ -75,7 +77,7 @@ class Record:
     @property
     def remark(self) -> str:
         """The use that the result is meant for, and whether a reader has signed."""
-        use = RESEARCH_USE if self.intended_use == RESEARCH else ""
+        use = RESEARCH_USE if self.laboratory.intended_use == RESEARCH else ""
         test = "TEST DATA." if self.test_data else ""
         waiting = AWAITING if self.signature is None else ""
         return " ".join(part for part in (test, use, waiting) if part)
@@ -101,7 +103,7 @@ class Record:
 
 
 def read_record(
-    folder: Path, *, patient: Patient | None, intended_use: str, test_data: bool
+    folder: Path, *, patient: Patient | None, laboratory: Laboratory, test_data: bool
 ) -> Record:
     """Read a slide's result, cells and standing signature.
 
@@ -119,4 +121,10 @@ def read_record(
             f"{result.slide_id} failed ({(result.error or 'no reason given').rstrip('.')}). Only a "
             "slide that was read can be exported. Screen it again."
         )
-    return Record(folder, result, standing_signature(folder), patient, intended_use, test_data)
+    return Record(folder, result, standing_signature(folder), patient, laboratory, test_data)
+
+
+def _one_line(value: Any) -> str:
+    """A value as text without control characters; empty where there is none."""
+    text = "" if value is None else str(value)
+    return "".join(" " if unicodedata.category(c) == "Cc" else c for c in text).strip()
