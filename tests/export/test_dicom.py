@@ -15,11 +15,14 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from shapely.geometry import MultiPolygon, box
 
 from koilo.errors import SlideError
+from koilo.export import dicom_quality
 from koilo.export.dicom import write_dicom_results
 from koilo.export.record import Record, read_record
 from koilo.report.laboratory import Laboratory
+from koilo.slides.foreground import Foreground
 from koilo.types import Cell, SlideResult
 from tests.export.conftest import make_result, sign, without_cells, write_results
 from tests.slides.conftest import texture
@@ -204,26 +207,36 @@ def test_highdicom_reads_groups_and_measures_back(tmp_path: Path, dicom_slide: P
     assert len(slide_group.get_measurements()) == 1 + len(record.result.probabilities)
 
 
-def test_the_quality_mask_lies_where_the_specimen_lies(tmp_path: Path) -> None:
-    rgb = np.full((1200, 1600, 3), 245, np.uint8)
-    rgb[256:768, 512:1280] = texture(768, 512)
-    slide = write_dicom_slide(tmp_path / "slide", rgb, orientation=ROTATED)
+def test_the_quality_mask_lies_where_the_specimen_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    area = box(512, 256, 1280, 768).difference(box(640, 384, 768, 512))
+    pen = MultiPolygon([box(0, 0, 128, 64)])
+    found = Foreground(
+        MultiPolygon([area]), np.ones((1, 1), bool), 1.0, (0, 0), "deposit", excluded={"pen": pen}
+    )
+    monkeypatch.setattr(dicom_quality, "foreground", lambda _: found)
+    slide = write_dicom_slide(tmp_path / "slide", texture(1600, 1200), orientation=ROTATED)
     facts = {"kind": "slide", "dimensions": [1600, 1200], "mpp": 0.5}
     record = record_of(tmp_path / "out", make_result(path=str(slide), slide=facts, cells=()))
     assert [path.name for path in write_dicom_results(record)] == ["quality_seg.dcm"]
     mask = hd.seg.segread(record.folder / "quality_seg.dcm")
-    assert mask.get_segment_description(1).SegmentLabel == "Area that was read"
-    first = mask.get_total_pixel_matrix(segment_numbers=[1], combine_segments=False)[:, :, 0]
+    labels = {mask.get_segment_description(n).SegmentLabel: n for n in mask.segment_numbers}
+    matrix = mask.get_total_pixel_matrix(combine_segments=False)
+    read_, pen_ = (
+        matrix[:, :, labels[name] - 1] > 0 for name in ("Area that was read", "Pen marks, left out")
+    )
+    wanted = np.zeros((19, 25), bool)
+    wanted[4:12, 8:20] = True
+    wanted[6:8, 10:12] = False
+    np.testing.assert_array_equal(read_, wanted)
+    assert np.argwhere(pen_).tolist() == [[0, 0], [0, 1]]
     spacing = mask.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing
-    pitch_px0 = float(spacing[0]) / 0.0005
-    rows, columns = np.nonzero(first)
-    assert abs(rows.mean() * pitch_px0 - 512) < 100
-    assert abs(columns.mean() * pitch_px0 - 896) < 100
+    assert [float(value) for value in spacing] == [0.032, 0.032]
     origin = mask.TotalPixelMatrixOriginSequence[0]
     place = np.array([[origin.XOffsetInSlideCoordinateSystem,
                        origin.YOffsetInSlideCoordinateSystem, 0.0]], float)  # fmt: skip
-    corner = by_hand(read(slide / "level-0.dcm"), place)[0]
-    np.testing.assert_allclose(corner, pitch_px0 / 2, atol=0.01)
+    np.testing.assert_allclose(by_hand(read(slide / "level-0.dcm"), place)[0], 32, atol=0.01)
 
 
 def test_a_signed_result_is_final_and_verified_only_for_a_laboratorys_use(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import highdicom as hd
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 from shapely.geometry import MultiPolygon
@@ -135,13 +135,9 @@ def _out_of_focus(
 def _rasterised(
     polygons_px0: MultiPolygon, size: tuple[int, int], pitch_px0: float
 ) -> NDArray[np.bool_]:
-    """Polygons as a bool mask (H, W) of ``pitch_px0`` level-0 pixels a pixel; holes stay open."""
-    mask = np.zeros(size, np.uint8)
-    rings = [
-        np.rint(np.asarray(ring.coords) / pitch_px0 - 0.5).astype(np.int32)
-        for polygon in polygons_px0.geoms
-        for ring in (polygon.exterior, *polygon.interiors)
-    ]
-    if rings:
-        cv2.fillPoly(mask, rings, 1)  # even-odd: a ring within a ring is a hole
-    return mask.astype(bool)
+    """Polygons as a bool mask (H, W): True where a pixel's centre lies in one."""
+    if polygons_px0.is_empty:
+        return np.zeros(size, bool)
+    shapely.prepare(polygons_px0)
+    y_px0, x_px0 = ((np.arange(side) + 0.5) * pitch_px0 for side in size)
+    return np.asarray(shapely.contains_xy(polygons_px0, *np.meshgrid(x_px0, y_px0)))  # (H, W)
