@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from koilo.errors import DependencyError
-from koilo.results import REPORT
+from koilo.report.page import report_html
 
 
 def report_pdf(folder: Path, language: str = "en") -> bytes:
@@ -28,6 +28,5 @@ def report_pdf(folder: Path, language: str = "en") -> bytes:
             "pip install 'koilo[export]', and Pango (Debian: libpango-1.0-0 libpangoft2-1.0-0). "
             "report.html needs neither."
         ) from error
-    page = (folder / REPORT).read_text(encoding="utf-8")
-    made: bytes = HTML(string=page).write_pdf()
+    made: bytes = HTML(string=report_html(folder, language)).write_pdf()
     return made

@@ -1,7 +1,7 @@
 """Follow-up tables: what a published rule suggests for a signed class, and when it says nothing.
 
-A table is a YAML file: axes with their values, what is refused, and rules. It is checked when loaded:
-every combination of values is refused or has exactly one rule. A suggestion is never an order.
+A table is a YAML file: axes with their values, what is refused, and rules. It is checked when
+loaded: every combination of values is refused or has exactly one rule. A suggestion is no order.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ HISTORIES = (
     *("none", "unknown", "hpv-negative", "hpv-positive"),
     *("negative-screen", "clear-colposcopy", "treated"),
 )
-"""What came before: ``negative-screen`` with HPV testing within 5 years, ``clear-colposcopy`` within
-one year without a high-grade lesion, ``treated`` for pre-cancer or cancer."""
+"""What came before: ``negative-screen`` with HPV test within 5 years, ``clear-colposcopy`` without
+a high-grade lesion within one year, ``treated`` for pre-cancer or cancer."""
 
 REASONS = (
     *("age-missing", "hpv-missing", "history-missing", "pregnant-missing", "age-unknown"),
@@ -191,7 +191,7 @@ def _built_in(name: str) -> FollowUpTable:
 
 def _given(name: str, value: Any) -> bool:
     if name == "age" and value is not None and value != "unknown":
-        return _years(value) is not None
+        return years(value) is not None
     return value is not None and (name not in _VALUES or value in _VALUES[name])
 
 
@@ -199,14 +199,14 @@ def _value(table: FollowUpTable, axis: str, value: Any) -> str:
     """The axis' value that a fact falls into; ``unknown`` where it is not given."""
     if axis not in table.bands:
         return str(value) if value is not None else "unknown"
-    number = _years(value) if axis == "age" else value
+    number = years(value) if axis == "age" else value
     for name, band in table.bands[axis].items():
         if number is not None and band is not None and band[0] <= number < band[1]:
             return name
     return "unknown"
 
 
-def _years(value: Any) -> float | None:
+def years(value: Any) -> float | None:
     """An age in years from a manifest's text; None where it is none that a patient has."""
     if not re.fullmatch(r"\d{1,3}(\.\d+)?", str(value).strip()):
         return None
