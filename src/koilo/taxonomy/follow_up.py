@@ -23,10 +23,11 @@ from koilo.taxonomy.classes import CYTOLOGY
 
 OUTCOMES = (
     *("routine-5-10y", "routine-5y", "return-5y", "return-3y", "hpv-test-3y", "hpv-test-24m"),
-    *("hpv-test-1y", "return-6-12m", "hpv-triage", "immediate", "colposcopy"),
-    *("colposcopy-or-treatment", "treatment"),
+    *("hpv-test-1y", "return-6-12m", "hpv-triage", "immediate", "treatment"),
+    *("colposcopy-or-treatment", "colposcopy"),
 )
-"""What a table may suggest, least urgent first; each has its words in the report's languages."""
+"""What a table may suggest; of two classes signed together the later here counts: it is the more
+urgent, and a colposcopy that one class needs is not skipped for the other's treatment."""
 
 HISTORIES = (
     *("none", "unknown", "hpv-negative", "hpv-positive"),
@@ -147,7 +148,7 @@ def load_follow_up(name: str) -> FollowUpTable:
 def suggest(
     table: FollowUpTable, interpretation: Sequence[str], adequacy: str | None, facts: Facts
 ) -> FollowUp:
-    """What the table says of a signed interpretation; of several classes the most urgent counts.
+    """What the table says of a signed interpretation; of several classes the weightiest counts.
 
     Args:
         table: from `load_follow_up`.
