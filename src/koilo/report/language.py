@@ -22,6 +22,8 @@ from koilo.taxonomy import CYTOLOGY, fold_members
 
 LANGUAGES = ("en", "zh")
 
+_LETTER = re.compile("[A-Za-z]")
+
 
 @dataclass(frozen=True)
 class Language:
@@ -53,8 +55,12 @@ class Language:
             return self.phrases.get(text, text)
         for pattern, translated in self.patterns:
             found = pattern.fullmatch(text)
-            if found:
-                return translated.format(*map(self.phrase, found.groups()))
+            parts = found.groups() if found else ()
+            said = [self.phrase(part) for part in parts]
+            if found and all(
+                a != b or not _LETTER.search(a) for a, b in zip(parts, said, strict=True)
+            ):
+                return translated.format(*said)
         head, colon, rest = text.partition(": ")
         if colon and f"{head}:" in self.phrases:
             parts = self.texts["list.semicolon"].join(map(self.phrase, rest.split("; ")))
