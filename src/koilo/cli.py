@@ -32,6 +32,11 @@ VERBS: dict[str, Verb | str] = {
         "koilo.screen.run:ScreenConfig",
         "Screen slides, folders or a manifest of cytology slides into a results folder.",
     ),
+    "sign": Verb(
+        "koilo.report.sign:sign",
+        "koilo.report.sign:SignConfig",
+        "Sign one slide's result as a reader: who, what, and what the signature means.",
+    ),
     "classify": Verb(
         "koilo.cells.verb:classify",
         "koilo.cells.verb:ClassifyConfig",

@@ -25,6 +25,8 @@ RESULT = "result.json"
 CELLS = "cells.parquet"
 GEOJSON = "cells.geojson"
 REPORT = "report.html"
+DRAWN = "report.json"
+"""what report.html is drawn from beside the result (koilo.report.drawn)"""
 SLIDES_CSV = "slides.csv"
 
 FORMAT = 1
@@ -55,7 +57,7 @@ def write_slide_result(folder: Path, result: SlideResult) -> None:
     """
     remove_file(folder / RESULT)
     if result.status == "failed":
-        for name in (CELLS, GEOJSON, REPORT):
+        for name in (CELLS, GEOJSON, REPORT, DRAWN):
             remove_file(folder / name)
         kept = ("slide_id", "path", "status", "error", "fingerprint")
         write_json(folder / RESULT, {"format": FORMAT} | {k: getattr(result, k) for k in kept})

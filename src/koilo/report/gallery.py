@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,9 +77,27 @@ def build_gallery(
         members = []
         for index in sorted(shown[label], key=lambda i: -cells[i].probabilities.get(label, 0.0)):
             number += 1
-            members.append(_shown(number, index, cells[index], crops[index]))
+            picture = jpeg_uri(crops[index], side_px=CROP_SIDE_PX)
+            members.append(_shown(number, index + 1, cells[index], picture))
         groups.append(Group(label, kept[label], tuple(members)))
     return tuple(groups)
+
+
+def shown_again(groups: Sequence[Mapping[str, Any]], cells: Sequence[Cell]) -> tuple[Group, ...]:
+    """The gallery as it was built once, from the ranks and pictures that were kept of it.
+
+    Raises:
+        IndexError: a rank lies beyond the cells: they are another result's.
+    """
+    made, number = [], 0
+    for group in groups:
+        members = []
+        for shown in group["cells"]:
+            number += 1
+            rank = int(shown["rank"])
+            members.append(_shown(number, rank, cells[rank - 1], str(shown["picture"])))
+        made.append(Group(str(group["label"]), int(group["n_kept"]), tuple(members)))
+    return tuple(made)
 
 
 def _of_different_places(cells: Sequence[Cell], order: Sequence[int]) -> list[int]:
@@ -112,14 +131,14 @@ def p_positive(cell: Cell) -> float:
     return cell.detector_score if negative is None else 1.0 - negative
 
 
-def _shown(number: int, index: int, cell: Cell, crop: NDArray[np.uint8]) -> ShownCell:
+def _shown(number: int, rank: int, cell: Cell, picture: str) -> ShownCell:
     return ShownCell(
         number=number,
-        rank=index + 1,
+        rank=rank,
         cell=cell,
         p_label=cell.probabilities.get(cell.label),
         p_positive=p_positive(cell),
-        picture=jpeg_uri(crop, side_px=CROP_SIDE_PX),
+        picture=picture,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 from koilo.errors import DependencyError
-from koilo.results import REPORT
+from koilo.report.page import report_html
 
 
 def report_pdf(folder: Path, language: str = "en") -> bytes:
@@ -21,13 +22,14 @@ def report_pdf(folder: Path, language: str = "en") -> bytes:
         ConfigError: the language is unknown.
     """
     try:
-        from weasyprint import HTML
+        from weasyprint import CSS, HTML
     except (ImportError, OSError) as error:  # OSError: Pango, a library of the system, is missing
         raise DependencyError(
             f"A PDF needs WeasyPrint, which is not to be had here ({error}). Install the extra: "
             "pip install 'koilo[export]', and Pango (Debian: libpango-1.0-0 libpangoft2-1.0-0). "
             "report.html needs neither."
         ) from error
-    page = (folder / REPORT).read_text(encoding="utf-8")
-    made: bytes = HTML(string=page).write_pdf()
+    plainer = files("koilo.report").joinpath("templates", "pdf.css").read_text(encoding="utf-8")
+    page = HTML(string=report_html(folder, language))
+    made: bytes = page.write_pdf(stylesheets=[CSS(string=plainer)])
     return made

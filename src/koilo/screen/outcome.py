@@ -26,12 +26,15 @@ def write_reading(folder: Path, reading: Reading, models: Models) -> SlideResult
     Raises:
         OutputError: the disk is full or the folder cannot be written.
     """
-    from koilo.report import QualityMap, render_report
+    from koilo.report import QualityMap
+    from koilo.report.drawn import draw, write_drawn
+    from koilo.report.laboratory import read_laboratory
+    from koilo.report.render import render_page
 
     remove_file(folder / RESULT)
     started = time.monotonic()
     focus = None if reading.quality_map is None else QualityMap(*reading.quality_map)
-    page = render_report(
+    drawn = draw(
         reading.result,
         bundle_spec=models.bundle.spec,
         overview_rgb=reading.overview_rgb,
@@ -40,12 +43,14 @@ def write_reading(folder: Path, reading: Reading, models: Models) -> SlideResult
         crop_mpp=models.classifier.mpp,
         quality_map=focus,
     )
+    page = render_page(reading.result, drawn, laboratory=read_laboratory(folder.parent))
     report_s = time.monotonic() - started
     seconds = dict(reading.result.seconds)
     seconds["total"] = seconds.pop("total", 0.0) + report_s
     seconds = {**seconds, "report": report_s, "total": seconds["total"]}
     seconds = {stage: round(value, 3) for stage, value in seconds.items()}
     result = replace(reading.result, seconds=seconds)
+    write_drawn(folder, drawn)
     write_text(folder / REPORT, page)
     write_slide_result(folder, result)
     return replace(result, cells=())
