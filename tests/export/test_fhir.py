@@ -104,7 +104,7 @@ def record_of(out: Path, result: SlideResult | None = None, **changes: Any) -> R
 
 
 def bundle_of(record: Record, *, snomed: bool = True) -> dict[str, Any]:
-    bundle = build_bundle(record, load_codes(None, snomed=snomed), PDF, "en")
+    bundle = build_bundle(record, load_codes(None, snomed=snomed), PDF)
     again = json.loads(fhir_json(bundle))
     assert again == bundle
     return bundle
@@ -175,7 +175,7 @@ def test_a_program_alone_fills_neither_category_nor_interpretation(tmp_path: Pat
     [report] = parts(bundle, "DiagnosticReport")
     assert report["status"] == "preliminary"
     assert "conclusionCode" not in report
-    assert "Awaiting reader" in report["conclusion"]
+    assert "Interpretation: awaiting reader" in report["conclusion"]
     assert observation(bundle, "19762-4") is None
     assert observation(bundle, "10524-7") is None
     assert report["meta"]["security"][0]["code"] == "AIAST"
@@ -206,7 +206,7 @@ def test_a_signature_makes_it_final_but_never_for_research(
     assert ("Research use only" in report["conclusion"]) is (use == "research")
     category = observation(bundle, "19762-4")
     assert category is not None
-    assert category["valueCodeableConcept"]["text"] == "Epithelial cell abnormality"
+    assert category["valueCodeableConcept"]["text"] == "epithelial cell abnormality"
     wanted = {"LSIL": "62051000119105", "HSIL": "62061000119107"}
     [code] = report["conclusionCode"]
     assert code["coding"][0]["code"] == wanted[code["text"]]

@@ -116,7 +116,7 @@ def test_test_data_is_marked_and_a_slide_without_cells_is_not_negative(tmp_path:
     message = message_of(folder, test_data=True)
     assert str(message["MSH"][0][11]) == "T"
     assert "NILM" not in str(message)
-    assert "no cell was there to judge" in str(message)
+    assert "no result: rescan: no cells found" in str(message)
 
 
 def test_the_parts_that_need_no_pixels_need_no_dicom_library() -> None:

@@ -197,7 +197,9 @@ def test_no_english_is_left_in_the_chinese_page_but_class_codes(tmp_path, positi
                     first,
                     organisms="candida, herpes",
                     adequacy="satisfactory",
-                    **{"follow_up": "co-test-2019", "hpv": "unknown", "endometrial_cells": True},
+                    follow_up="co-test-2019",
+                    hpv="unknown",
+                    endometrial_cells=True,
                 )
             )
     page = report_html(folder, "zh")

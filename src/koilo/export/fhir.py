@@ -22,14 +22,13 @@ _TEST_DATA = {"system": f"{_TERMINOLOGY}/v3-ActReason", "code": "HTEST"}
 _GENDERS = {"female", "male", "other", "unknown"}
 
 
-def build_bundle(record: Record, codes: Codes, pdf: bytes, language: str) -> Resource:
+def build_bundle(record: Record, codes: Codes, pdf: bytes) -> Resource:
     """The report with all that it refers to, each under the same UUID however often it is made.
 
     Args:
         record: the slide's result.
         codes: identifiers to name findings by.
         pdf: the report as a PDF, which is embedded.
-        language: of the PDF.
     """
     resources: dict[str, Resource] = {
         "device": _device(record),
@@ -43,8 +42,10 @@ def build_bundle(record: Record, codes: Codes, pdf: bytes, language: str) -> Res
         if statements.category(record):
             resources["category"] = _category(record, codes)
         resources["interpretation"] = _interpretation(record, codes)
+        if statements.follow_up(record):
+            resources["follow_up"] = _follow_up(record, codes)
     results = [name for name in resources if resources[name]["resourceType"] == "Observation"]
-    resources["report"] = _report(record, codes, results, pdf, language)
+    resources["report"] = _report(record, codes, results, pdf)
     resources["provenance"] = _provenance(record, [*results, "report"])
     return {
         "resourceType": "Bundle",
@@ -180,7 +181,8 @@ def _adequacy(record: Record, codes: Codes) -> Resource:
     text = statements.adequacy(record)
     if verdict is None:
         return {**found, "valueString": text}
-    concept = _coded(verdict, "snomed", codes.snomed_of("adequacy", verdict))
+    words = statements.adequacy_verdict(record, verdict)
+    concept = _coded(words, "snomed", codes.snomed_of("adequacy", verdict))
     return {**found, "valueCodeableConcept": concept, "note": [{"text": text}]}
 
 
@@ -192,6 +194,11 @@ def _category(record: Record, codes: Codes) -> Resource:
 def _interpretation(record: Record, codes: Codes) -> Resource:
     found = _observation(record, _loinc(codes, "interpretation"), by_program=False)
     return {**found, "valueString": statements.interpretation(record)}
+
+
+def _follow_up(record: Record, codes: Codes) -> Resource:
+    found = _observation(record, _loinc(codes, "follow_up"), by_program=False)
+    return {**found, "valueString": statements.follow_up(record)}
 
 
 def _probabilities(record: Record) -> Resource:
@@ -216,9 +223,7 @@ def _component(name: str, value: float) -> dict[str, Any]:
     return {"code": {"text": f"Probability of {name}"}, "valueQuantity": quantity}
 
 
-def _report(
-    record: Record, codes: Codes, results: Sequence[str], pdf: bytes, language: str
-) -> Resource:
+def _report(record: Record, codes: Codes, results: Sequence[str], pdf: bytes) -> Resource:
     signature = record.signature
     code = codes.report(record.case.get("preparation"))
     text = statements.conclusion(record)
@@ -237,7 +242,7 @@ def _report(
         "specimen": [_reference(record, "specimen")],
         "result": [_reference(record, name) for name in results],
         "conclusion": text,
-        "presentedForm": [_attachment(record, pdf, language)],
+        "presentedForm": [_attachment(record, pdf)],
     }
     if record.collected_on:
         found["effectiveDateTime"] = record.collected_on.isoformat()
@@ -254,10 +259,10 @@ def _report(
     return found
 
 
-def _attachment(record: Record, pdf: bytes, language: str) -> dict[str, Any]:
+def _attachment(record: Record, pdf: bytes) -> dict[str, Any]:
     return {
         "contentType": "application/pdf",
-        "language": language,
+        "language": record.language,
         "data": base64.b64encode(pdf).decode("ascii"),
         "size": len(pdf),
         "hash": base64.b64encode(hashlib.sha1(pdf, usedforsecurity=False).digest()).decode("ascii"),

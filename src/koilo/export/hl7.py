@@ -116,6 +116,7 @@ def _observations(record: Record, codes: Codes, pdf: bytes) -> Iterator[dict[int
         "adequacy": statements.adequacy(record),
         "category": statements.category(record),
         "interpretation": statements.interpretation(record),
+        "follow_up": statements.follow_up(record),
     }
     for name, text in texts.items():
         if text:

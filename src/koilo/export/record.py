@@ -35,6 +35,7 @@ class Record:
     signature: Signature | None
     patient: Patient | None = None
     laboratory: Laboratory = field(default_factory=Laboratory)
+    language: str = "en"
     test_data: bool = False
 
     @property
@@ -76,7 +77,7 @@ class Record:
 
     @property
     def remark(self) -> str:
-        """The use that the result is meant for, and whether a reader has signed."""
+        """The use that it is meant for, and whether a reader signed: in English, for programs."""
         use = RESEARCH_USE if self.laboratory.intended_use == RESEARCH else ""
         test = "TEST DATA." if self.test_data else ""
         waiting = AWAITING if self.signature is None else ""
@@ -103,9 +104,21 @@ class Record:
 
 
 def read_record(
-    folder: Path, *, patient: Patient | None, laboratory: Laboratory, test_data: bool
+    folder: Path,
+    *,
+    patient: Patient | None = None,
+    laboratory: Laboratory | None = None,
+    language: str = "en",
+    test_data: bool = False,
 ) -> Record:
     """Read a slide's result, cells and standing signature.
+
+    Args:
+        folder: the slide's results, ``DIR/<slide_id>``.
+        patient: whose slide it is, where that was given.
+        laboratory: the header, and what the result is for; default: research.
+        language: ``en`` or ``zh``, of the texts.
+        test_data: mark what is written as test data.
 
     Raises:
         OutputError: there is no result, it is a failed one, or it changed since it was signed.
@@ -121,7 +134,15 @@ def read_record(
             f"{result.slide_id} failed ({(result.error or 'no reason given').rstrip('.')}). Only a "
             "slide that was read can be exported. Screen it again."
         )
-    return Record(folder, result, standing_signature(folder), patient, laboratory, test_data)
+    return Record(
+        folder,
+        result,
+        standing_signature(folder),
+        patient,
+        laboratory or Laboratory(),
+        language,
+        test_data,
+    )
 
 
 def _one_line(value: Any) -> str:

@@ -38,7 +38,7 @@ class ExportConfig:
     slide: str | None = None
     """only this slide (its slide_id); default: every slide that was read"""
     language: str = "en"
-    """en or zh: of the PDF, also of the one inside FHIR and HL7"""
+    """en or zh: of the PDF and of the texts of FHIR and HL7"""
     patients: Path | None = None
     """CSV of slide_id, patient_id, family, given, birth_date, sex; without it none is named"""
     codes: Path | None = None
@@ -137,6 +137,7 @@ def _export_slide(
             folder,
             patient=patient,
             laboratory=laboratory,
+            language=config.language,
             test_data=config.test_data,
         )
     except KoiloError as error:
@@ -181,15 +182,15 @@ def _remove(folder: Path, name: str) -> None:
         remove_file(folder / file)
 
 
-def _pdf(record: Record, config: ExportConfig) -> bytes:
+def _pdf(record: Record) -> bytes:
     from koilo.report.pdf import report_pdf
 
-    return report_pdf(record.folder, config.language)
+    return report_pdf(record.folder, record.language)
 
 
 def _write_pdf(record: Record, config: ExportConfig, codes: Codes) -> list[Path]:
     path = record.folder / REPORT_PDF
-    write_bytes(path, _pdf(record, config))
+    write_bytes(path, _pdf(record))
     return [path]
 
 
@@ -197,7 +198,7 @@ def _write_fhir(record: Record, config: ExportConfig, codes: Codes) -> list[Path
     from koilo.export.fhir import build_bundle, fhir_json
 
     path = record.folder / FHIR
-    bundle = build_bundle(record, codes, _pdf(record, config), config.language)
+    bundle = build_bundle(record, codes, _pdf(record))
     write_text(path, fhir_json(bundle))
     return [path]
 
@@ -206,7 +207,7 @@ def _write_hl7(record: Record, config: ExportConfig, codes: Codes) -> list[Path]
     from koilo.export.hl7 import build_message
 
     path = record.folder / HL7
-    write_text(path, build_message(record, codes, _pdf(record, config)))
+    write_text(path, build_message(record, codes, _pdf(record)))
     return [path]
 
 
