@@ -7,18 +7,8 @@ import pytest
 
 LIGHT = (
     *("types", "errors", "files", "taxonomy", "config", "progress", "manifest", "results"),
-    *(
-        "bundle",
-        "slides",
-        "evaluate",
-        "datasets",
-        "phantom",
-        "report",
-        "export",
-        "cli",
-        "doctor",
-        "models",
-    ),
+    *("bundle", "slides", "evaluate", "datasets", "phantom", "report", "export", "cli"),
+    *("doctor", "models"),
 )
 HEAVY = ("torch", "transformers", "accelerate", "kornia", "openvino", "ray", "fastapi")
 

@@ -29,6 +29,12 @@ DRAWN = "report.json"
 """what report.html is drawn from beside the result (koilo.report.drawn)"""
 SLIDES_CSV = "slides.csv"
 
+EXPORTED = (
+    *("report.pdf", "fhir.json", "oru.hl7", "sr.dcm"),
+    *("annotations.dcm", "quality_seg.dcm", "cells.geojson.gz"),
+)
+"""what `koilo export` writes of a result"""
+
 FORMAT = 1
 
 _BOX = ("x_px0", "y_px0", "w_px0", "h_px0", "detector_score")
@@ -67,6 +73,16 @@ def write_slide_result(folder: Path, result: SlideResult) -> None:
     value = asdict(replace(result, cells=()))
     del value["cells"]
     write_json(folder / RESULT, {"format": FORMAT} | value)
+
+
+def remove_exports(folder: Path) -> None:
+    """Remove what `koilo export` wrote of a slide whose result or signature is no longer the same.
+
+    Raises:
+        OutputError: the folder cannot be changed.
+    """
+    for name in EXPORTED:
+        remove_file(folder / name)
 
 
 def read_slide_result(folder: Path, *, with_cells: bool = True) -> SlideResult:

@@ -14,8 +14,10 @@ from shapely.geometry import box, shape
 
 from koilo.cli import main
 from koilo.datasets.geojson import extents, read_features
-from koilo.files import write_text
+from koilo.files import folder_lock, write_text
+from koilo.manifest import SlideEntry
 from koilo.results import CELLS, read_cell_measures
+from koilo.screen.outcome import failed
 from koilo.types import SlideResult
 from tests.export.conftest import make_result, sign, without_cells, write_results
 
@@ -217,3 +219,26 @@ def test_chinese_texts_where_asked(tmp_path: Path) -> None:
         text = (tmp_path / "S-001" / name).read_text(encoding="utf-8")
         assert "仅供研究使用" in text
         assert "LSIL" in text
+
+
+@pytest.mark.usefixtures("no_pdf")
+def test_exports_go_when_what_they_say_is_no_longer_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_results(tmp_path, make_result())
+    folder = tmp_path / "S-001"
+    assert export(tmp_path, "--to", "fhir", "geojson") == 0
+    monkeypatch.setattr("koilo.report.sign.rewrite_report", lambda folder: None)
+    signing = ["--slide", "S-001", "--reader", "A", "--meaning", "approved"]
+    assert main(["sign", str(tmp_path), *signing, "--interpretation", "HSIL"]) == 0
+    assert files(folder) == set()
+    assert export(tmp_path, "--to", "fhir") == 0
+    failed(folder, SlideEntry("S-001", tmp_path / "S-001.svs"), "key", "cut short.")
+    assert files(folder) == set()
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_results(tmp_path, make_result())
+    with folder_lock(tmp_path):
+        assert export(tmp_path, "--to", "geojson") == 2
+    assert "in use by another koilo run" in capsys.readouterr().err

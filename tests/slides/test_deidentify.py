@@ -155,6 +155,7 @@ def planted_attributes() -> dict[str, Any]:
         "BarcodeValue": "CANARY-1",
         "RequestAttributesSequence": [request],
         "DeviceSerialNumber": "CANARY",
+        "PositionReferenceIndicator": CANARY.decode(),
     }
 
 

@@ -13,7 +13,7 @@ from koilo.export.codes import Codes, load_codes
 from koilo.export.dicom import ANNOTATIONS, QUALITY, STRUCTURED_REPORT, write_dicom_results
 from koilo.export.patients import Patient, read_patients
 from koilo.export.record import Record, read_record
-from koilo.files import remove_file, write_bytes, write_text
+from koilo.files import folder_lock, remove_file, write_bytes, write_text
 from koilo.progress import log
 from koilo.report.laboratory import Laboratory, read_laboratory
 from koilo.results import RESULT, read_slide_result
@@ -78,7 +78,7 @@ def export(config: ExportConfig) -> int:
         exit status: 0, or 1 where a slide failed, or a format of one could not be written.
 
     Raises:
-        OutputError: there is no results folder or no such slide in it.
+        OutputError: there is no results folder, no such slide in it, or another run is using it.
         ConfigError: the table of codes or laboratory.yaml is malformed.
         ManifestError: the list of patients is malformed.
         DependencyError: the extra is not installed.
@@ -89,9 +89,10 @@ def export(config: ExportConfig) -> int:
     patients = read_patients(config.patients) if config.patients else {}
     _check_patients(config, patients, folders)
     n_refused = 0
-    for folder in folders:
-        patient = patients.get(unicodedata.normalize("NFC", folder.name))
-        n_refused += _export_slide(folder, config, codes, laboratory, patient)
+    with folder_lock(config.results):  # neither signed nor screened anew meanwhile
+        for folder in folders:
+            patient = patients.get(unicodedata.normalize("NFC", folder.name))
+            n_refused += _export_slide(folder, config, codes, laboratory, patient)
     if n_refused:
         log.error("%d files or groups of files were not written: see above", n_refused)
     return 1 if n_refused else 0

@@ -12,7 +12,7 @@ from koilo.files import folder_lock
 from koilo.progress import log
 from koilo.report.laboratory import read_laboratory
 from koilo.report.page import rewrite_report
-from koilo.results import RESULT, read_slide_result
+from koilo.results import RESULT, read_slide_result, remove_exports
 from koilo.signatures import ENDOMETRIAL_AGE, Signature, add_signature, check_signature
 from koilo.taxonomy.follow_up import Facts, FollowUp, load_follow_up, suggest, years
 from koilo.types import SlideResult
@@ -89,6 +89,7 @@ def sign(config: SignConfig) -> int:
         check_signature(signature)
         written = add_signature(folder, signature)
         rewrite_report(folder)
+        remove_exports(folder)  # they say what stood before
     shown = ", ".join(written.interpretation) or "unsatisfactory"
     log.info("%s: %s as %s by %s", config.slide, written.meaning, shown, written.reader)
     _say_follow_up(written)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from koilo.errors import KoiloError
 from koilo.files import remove_file, write_text
 from koilo.manifest import SlideEntry
-from koilo.results import REPORT, RESULT, write_slide_result
+from koilo.results import REPORT, RESULT, remove_exports, write_slide_result
 from koilo.types import SlideResult
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def write_reading(folder: Path, reading: Reading, models: Models) -> SlideResult
     from koilo.report.render import render_page
 
     remove_file(folder / RESULT)
+    remove_exports(folder)
     started = time.monotonic()
     focus = None if reading.quality_map is None else QualityMap(*reading.quality_map)
     drawn = draw(
@@ -59,6 +60,7 @@ def write_reading(folder: Path, reading: Reading, models: Models) -> SlideResult
 def failed(folder: Path, entry: SlideEntry, key: str, error: str) -> SlideResult:
     """Write down that a slide could not be read, and why."""
     result = SlideResult(entry.slide_id, str(entry.path), "failed", error=error, fingerprint=key)
+    remove_exports(folder)
     write_slide_result(folder, result)
     return result
 

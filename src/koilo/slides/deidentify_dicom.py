@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import JPEGBaseline8Bit, generate_uid
 
 from koilo.errors import SlideOpenError
-from koilo.files import atomic_path, ensure_folder
+from koilo.files import ensure_folder, output_errors
 from koilo.slides.dicom_index import dicom_files, read_dicom_index
 from koilo.slides.jpeg_comments import without_comments
 
@@ -63,20 +64,32 @@ def copy_dicom(path: Path, out: Path) -> tuple[str, ...]:
         if header.get("SeriesInstanceUID") == series and _flavour(header) == "VOLUME"
     ]
     levels.sort(key=lambda file: -int(headers[file].TotalPixelMatrixColumns))
-    ensure_folder(out)
-    uids: dict[str, str] = {}
-    dropped: set[str] = set()
-    for number, file in enumerate(levels):
-        copy = _anew(_read(file, pixels=True), uids, dropped)
-        with atomic_path(out / f"level-{number}.dcm") as temporary, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            copy.save_as(temporary, enforce_file_format=True)
+    dropped = _write(levels, out)
     images = [
         f"an image ({_flavour(header) or 'no slide image'})"
         for file, header in headers.items()
         if file not in levels
     ]
     return (*images, f"{len(dropped)} attributes: {', '.join(sorted(dropped))}")
+
+
+def _write(levels: Sequence[Path], out: Path) -> set[str]:
+    """Write all levels or none; gives the names of the attributes that were left out."""
+    uids: dict[str, str] = {}
+    dropped: set[str] = set()
+    unfinished = out.with_name(f".{out.name}.part")
+    try:
+        ensure_folder(unfinished)
+        for number, file in enumerate(levels):
+            copy = _anew(_read(file, pixels=True), uids, dropped)
+            with output_errors(out), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                copy.save_as(unfinished / f"level-{number}.dcm", enforce_file_format=True)
+        with output_errors(out):
+            unfinished.rename(out)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return dropped
 
 
 def _read(path: Path, *, pixels: bool) -> Dataset:
@@ -149,6 +162,8 @@ def _value(element: Any, renewed: Callable[[str], str]) -> Any:
 def _add_dummies(copy: Dataset) -> None:
     """What the standard wants to be there, without a content."""
     copy.SpecificCharacterSet = "ISO_IR 192"
+    if copy.get("PositionReferenceIndicator") != "SLIDE_CORNER":
+        copy.PositionReferenceIndicator = ""
     for name in (
         *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "ReferringPhysicianName"),
         *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),

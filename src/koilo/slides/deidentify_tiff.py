@@ -22,11 +22,13 @@ _KEPT = {
 }
 """Tags of numbers that say how the tiles are to be read; none of them holds a text."""
 _DESCRIPTION, _OFFSETS, _LENGTHS, _JPEG_TABLES = 270, 324, 325, 347
-_ASCII, _LONG, _LONG8 = 2, 4, 16
+_ASCII, _LONG, _UNDEFINED, _LONG8 = 2, 4, 7, 16
 _JPEG_LIKE = {7, 33003, 33004, 33005, 34712}
 _NUMBERS = ("AppMag", "MPP", "OriginalWidth", "OriginalHeight", "Left", "Top")
 """Entries of Aperio's description that are numbers of the image and not of a person or machine."""
 _SAME_SHAPE = 0.05
+_LEVELS = (0, 1)
+"""Values of NewSubfileType that a level may have; Aperio's macro has 9."""
 
 
 def copy_tiff(path: Path, out: Path, kind: str) -> tuple[str, ...]:
@@ -70,6 +72,7 @@ def _levels(path: Path, pages: list[Any]) -> list[Any]:
         page
         for page in pages
         if page.is_tiled
+        and int(page.subfiletype) in _LEVELS
         and page.imagewidth <= first.imagewidth
         and abs(page.imagewidth / page.imagelength / shape - 1) < _SAME_SHAPE
         and not re.search(r"label|macro", str(page.description), re.IGNORECASE)
@@ -150,7 +153,8 @@ class _Writer:
     def _kept(self, page: Any, source: Any) -> Iterator[tuple[int, int, bytes]]:
         """Tag, type and raw value of every tag that is known to be harmless."""
         for tag in page.tags:
-            if tag.code in _KEPT or tag.code == _JPEG_TABLES:
+            is_number = tag.code in _KEPT and int(tag.dtype) not in (_ASCII, _UNDEFINED)
+            if is_number or tag.code == _JPEG_TABLES:
                 source.seek(tag.valueoffset)
                 value = source.read(tag.count * _ITEM_BYTES[int(tag.dtype)])
                 if tag.code == _JPEG_TABLES:
