@@ -111,6 +111,14 @@ def test_a_verdict_is_translated_in_its_parts(text, said):
     assert load_language("en").phrase(text) == text
 
 
+def test_a_fold_is_read_out_class_by_class():
+    assert load_language("en").class_name("HSIL+SCC") == (
+        "high-grade squamous intraepithelial lesion or squamous cell carcinoma"
+    )
+    assert load_language("zh").class_name("HSIL+SCC") == "高级别鳞状上皮内病变或鳞状细胞癌"
+    assert load_language("zh").class_name("their own") == "their own"
+
+
 class Prose(HTMLParser):
     """The page's words less data of others: what stands in bdi, cite, style and code."""
 
