@@ -31,10 +31,10 @@ class Laboratory:
     intended_use: str = "research"
 
     def accession_text(self, slide_id: str, case: dict[str, str]) -> str:
-        """The accession line of one slide; what was not given stays empty."""
+        """The accession line of one slide; a dash stands for what was not given."""
         text = self.accession_line
         for name in ("accession", "case_id"):
-            text = text.replace(f"{{{name}}}", case.get(name, ""))
+            text = text.replace(f"{{{name}}}", case.get(name) or "–")
         return text.replace("{slide_id}", slide_id)
 
 

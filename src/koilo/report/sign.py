@@ -66,7 +66,9 @@ class SignConfig:
 
 
 def sign(config: SignConfig) -> int:
-    """Sign one slide's result; its report says so from then on.
+    """Sign one slide's result as a reader: who, what, and what the signature means.
+
+    Its report says so from then on.
 
     Returns:
         exit status 0.
