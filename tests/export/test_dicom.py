@@ -80,6 +80,11 @@ def corners(cells: Sequence[Cell]) -> NDArray[np.float64]:
     )
 
 
+def in_order(points: NDArray[np.floating[Any]]) -> list[list[float]]:
+    """Points (4, 2) by column, then row, whatever the noise of their last digits."""
+    return sorted(points.tolist(), key=lambda point: (round(point[0], 2), round(point[1], 2)))
+
+
 def annotated(annotations: Dataset, source: Dataset) -> NDArray[np.float64]:
     """The corners (N, 4, 2) in an annotation file, from its raw numbers."""
     found = []
@@ -92,13 +97,13 @@ def annotated(annotations: Dataset, source: Dataset) -> NDArray[np.float64]:
         else:
             assert annotations.PixelOriginInterpretation == "VOLUME"
             points = np.frombuffer(group.PointCoordinatesData, np.float32).reshape(-1, 2)
-        found += [sorted(map(tuple, box)) for box in points.reshape(-1, 4, 2).tolist()]
+        found += [in_order(box) for box in points.reshape(-1, 4, 2)]
     return np.array(found)
 
 
 def reported(report: Dataset, source: Dataset) -> NDArray[np.float64]:
     """The corners (N, 4, 2) of the regions of a structured report."""
-    found: list[list[tuple[float, ...]]] = []
+    found: list[list[list[float]]] = []
 
     def walk(items: Sequence[Dataset]) -> None:
         for item in items:
@@ -109,7 +114,7 @@ def reported(report: Dataset, source: Dataset) -> NDArray[np.float64]:
                 if width == 3:
                     assert item.ReferencedFrameOfReferenceUID == source.FrameOfReferenceUID
                     points = by_hand(source, points)
-                found.append(sorted(map(tuple, points[:4].tolist())))
+                found.append(in_order(points[:4]))
             walk(item.get("ContentSequence", []))
 
     walk(report.ContentSequence)
@@ -297,6 +302,18 @@ def test_a_slide_that_has_moved_or_changed_is_named(tmp_path: Path, dicom_slide:
     facts = {"kind": "slide", "dimensions": [4, 4], "mpp": 0.5}
     record = record_of(tmp_path / "b", make_result(path=str(dicom_slide), slide=facts))
     with pytest.raises(SlideError, match="was read from another image"):
+        write_dicom_results(record)
+
+
+def test_an_odd_source_is_refused_in_one_line(
+    tmp_path: Path, dicom_slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(*_: Any) -> None:
+        raise ValueError("no such thing\nat all")
+
+    monkeypatch.setattr("koilo.export.dicom_report.build_report", odd)
+    record = record_of(tmp_path, make_result(path=str(dicom_slide)))
+    with pytest.raises(SlideError, match=r"cannot be referred to .*no such thing at all"):
         write_dicom_results(record)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from koilo.errors import DependencyError
+from koilo.errors import DependencyError, SlideOpenError
 from koilo.export.dicom_source import DicomSource, read_source
 from koilo.export.record import Record
 from koilo.files import remove_file
@@ -28,13 +30,26 @@ def write_dicom_results(record: Record) -> list[Path]:
     _warn(record, source)
     for name in (STRUCTURED_REPORT, ANNOTATIONS, QUALITY):
         remove_file(record.folder / name)
-    written = _write_cells(record, source) if record.result.cells else []
     if not record.result.cells:
         log.warning(
             "%s: no cell was kept, so there is no %s and no %s",
             record.result.slide_id, STRUCTURED_REPORT, ANNOTATIONS,
         )  # fmt: skip
-    return written + _write_quality(record, source)
+    with _refusals(record):
+        written = _write_cells(record, source) if record.result.cells else []
+        return written + _write_quality(record, source)
+
+
+@contextmanager
+def _refusals(record: Record) -> Iterator[None]:
+    """What highdicom says of an odd source becomes one line, and other slides go on."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise SlideOpenError(
+            f"{record.result.path} cannot be referred to ({type(error).__name__}: {error}). Every "
+            "attribute of a whole-slide image must be sound. Export it from the scanner again."
+        ) from error
 
 
 def _require_highdicom() -> None:
@@ -80,7 +95,7 @@ def _write_quality(record: Record, source: DicomSource) -> list[Path]:
     from koilo.export.dicom_object import write_dicom
     from koilo.export.dicom_quality import build_quality, measure_quality
 
-    quality = measure_quality(record)
+    quality = measure_quality(record, source)
     if not quality.masks:
         log.warning(
             "%s: nothing on it was read, so there is no %s", record.result.slide_id, QUALITY

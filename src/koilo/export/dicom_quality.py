@@ -49,13 +49,13 @@ class QualityMask:
     pitch_px0: float
 
 
-def measure_quality(record: Record) -> QualityMask:
+def measure_quality(record: Record, source: DicomSource) -> QualityMask:
     """Find the specimen, what was left out of it, and its tiles out of focus, anew from the slide.
 
     Raises:
         SlideError: the slide cannot be read.
     """
-    mpp = float(record.result.slide["mpp"])
+    mpp = float(record.result.slide.get("mpp") or 1000 * source.spacing_mm[0])
     with open_slide(record.result.path, mpp=mpp) as slide:
         area = foreground(slide)
         pitch_px0 = max(1.0, PITCH_UM / mpp)

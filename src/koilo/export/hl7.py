@@ -27,8 +27,8 @@ def build_message(record: Record, codes: Codes, pdf: bytes) -> str:
     segments = [_header(record)]
     if record.patient is not None:
         segments.append(_person(record.patient))
-    order = escaped(record.case.get("accession") or record.result.slide_id)
-    segments.append(_segment("ORC", {1: "RE", 2: order, 3: order}))
+    order = {2: escaped(record.case.get("accession", "")), 3: escaped(record.result.slide_id)}
+    segments.append(_segment("ORC", {1: "RE", **order}))
     segments.append(_request(record, report, order, state))
     for number, fields in enumerate(_observations(record, codes, pdf), start=1):
         segments.append(_segment("OBX", {1: str(number), **fields, 11: state, 18: "koilo"}))
@@ -93,11 +93,10 @@ def _person(patient: Patient) -> str:
     return _segment("PID", fields)
 
 
-def _request(record: Record, report: str, order: str, state: str) -> str:
+def _request(record: Record, report: str, order: dict[int, str], state: str) -> str:
     fields = {
         1: "1",
-        2: order,
-        3: order,
+        **order,
         4: report,
         7: _day(record.collected_on),
         22: _time(record.issued_at),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from koilo.config import nearest
@@ -22,6 +23,9 @@ FORMATS = ("pdf", "fhir", "hl7", "dicom", "geojson")
 LANGUAGES = ("en", "zh")
 CLINICAL_FORMATS = ("fhir", "hl7", "dicom")
 """What goes into a hospital's systems: made slides must not get there unmarked."""
+
+Pdf = Callable[[], bytes]
+"""Makes the report's PDF, once a slide."""
 
 REPORT_PDF, FHIR, HL7 = "report.pdf", "fhir.json", "oru.hl7"
 CELLS_GEOJSON = "cells.geojson.gz"
@@ -87,7 +91,7 @@ def export(config: ExportConfig) -> int:
     codes = load_codes(config.codes, snomed=not config.no_snomed)
     laboratory = read_laboratory(config.results)
     patients = read_patients(config.patients) if config.patients else {}
-    _check_patients(config, patients, folders)
+    _warn_of_missing(config, patients, folders)
     n_refused = 0
     with folder_lock(config.results):  # neither signed nor screened anew meanwhile
         for folder in folders:
@@ -117,7 +121,7 @@ def _folders(config: ExportConfig) -> list[Path]:
     return chosen
 
 
-def _check_patients(
+def _warn_of_missing(
     config: ExportConfig, patients: dict[str, Patient], folders: Sequence[Path]
 ) -> None:
     known = {unicodedata.normalize("NFC", path.name) for path in folders}
@@ -147,11 +151,18 @@ def _export_slide(
             return 0
         log.error("not written: %s", error)
         return 1
+
+    @cache
+    def pdf() -> bytes:  # several formats hold it
+        from koilo.report.pdf import report_pdf
+
+        return report_pdf(folder, config.language)
+
     n_refused = 0
     for name in dict.fromkeys(config.to):
         try:
             _check_synthetic(record, name)
-            for path in _WRITERS[name](record, config, codes):
+            for path in _WRITERS[name](record, codes, pdf):
                 log.info("%s", path)
         except DependencyError:
             raise
@@ -183,40 +194,33 @@ def _remove(folder: Path, name: str) -> None:
         remove_file(folder / file)
 
 
-def _pdf(record: Record) -> bytes:
-    from koilo.report.pdf import report_pdf
-
-    return report_pdf(record.folder, record.language)
-
-
-def _write_pdf(record: Record, config: ExportConfig, codes: Codes) -> list[Path]:
+def _write_pdf(record: Record, codes: Codes, pdf: Pdf) -> list[Path]:
     path = record.folder / REPORT_PDF
-    write_bytes(path, _pdf(record))
+    write_bytes(path, pdf())
     return [path]
 
 
-def _write_fhir(record: Record, config: ExportConfig, codes: Codes) -> list[Path]:
+def _write_fhir(record: Record, codes: Codes, pdf: Pdf) -> list[Path]:
     from koilo.export.fhir import build_bundle, fhir_json
 
     path = record.folder / FHIR
-    bundle = build_bundle(record, codes, _pdf(record))
-    write_text(path, fhir_json(bundle))
+    write_text(path, fhir_json(build_bundle(record, codes, pdf())))
     return [path]
 
 
-def _write_hl7(record: Record, config: ExportConfig, codes: Codes) -> list[Path]:
+def _write_hl7(record: Record, codes: Codes, pdf: Pdf) -> list[Path]:
     from koilo.export.hl7 import build_message
 
     path = record.folder / HL7
-    write_text(path, build_message(record, codes, _pdf(record)))
+    write_text(path, build_message(record, codes, pdf()))
     return [path]
 
 
-def _write_dicom(record: Record, config: ExportConfig, codes: Codes) -> list[Path]:
+def _write_dicom(record: Record, codes: Codes, pdf: Pdf) -> list[Path]:
     return write_dicom_results(record)
 
 
-def _write_geojson(record: Record, config: ExportConfig, codes: Codes) -> list[Path]:
+def _write_geojson(record: Record, codes: Codes, pdf: Pdf) -> list[Path]:
     from koilo.export.geojson import build_geojson
 
     path = record.folder / CELLS_GEOJSON
@@ -224,7 +228,7 @@ def _write_geojson(record: Record, config: ExportConfig, codes: Codes) -> list[P
     return [path]
 
 
-Writer = Callable[[Record, ExportConfig, Codes], list[Path]]
+Writer = Callable[[Record, Codes, Pdf], list[Path]]
 _WRITERS: dict[str, Writer] = {
     "pdf": _write_pdf,
     "fhir": _write_fhir,
