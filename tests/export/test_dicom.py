@@ -13,6 +13,8 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from shapely.geometry import MultiPolygon, box
@@ -20,6 +22,7 @@ from shapely.geometry import MultiPolygon, box
 from koilo.errors import SlideError
 from koilo.export import dicom_quality
 from koilo.export.dicom import write_dicom_results
+from koilo.export.dicom_source import DicomSource
 from koilo.export.record import Record, read_record
 from koilo.report.laboratory import Laboratory
 from koilo.slides.foreground import Foreground
@@ -142,6 +145,35 @@ def check_all(record: Record, source: Path, dciodvfy: str) -> Dataset:
         text = made.to_json()
         assert level0.SOPInstanceUID in text
     return annotations
+
+
+@given(
+    angle=st.floats(0, 6.28),
+    mirrored=st.booleans(),
+    spacing_mm=st.tuples(st.floats(1e-4, 1e-2), st.floats(1e-4, 1e-2)),
+    origin_mm=st.tuples(st.floats(-80, 80), st.floats(-80, 80)),
+    points=st.lists(st.tuples(st.floats(0, 2e5), st.floats(0, 2e5)), min_size=1, max_size=5),
+)
+def test_a_point_is_found_again_however_a_slide_lies(
+    angle: float,
+    mirrored: bool,
+    spacing_mm: tuple[float, float],
+    origin_mm: tuple[float, float],
+    points: list[tuple[float, float]],
+) -> None:
+    cos, sin = np.cos(angle), np.sin(angle)
+    across = (sin, -cos) if mirrored else (-sin, cos)
+    header, measures, groups, origin = Dataset(), Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing = [f"{value:.10g}" for value in spacing_mm]
+    groups.PixelMeasuresSequence = [measures]
+    header.SharedFunctionalGroupsSequence = [groups]
+    header.ImageOrientationSlide = [f"{v:.12g}"[:16] for v in (cos, sin, 0, *across, 0)]
+    origin.XOffsetInSlideCoordinateSystem = f"{origin_mm[0]:.10g}"
+    origin.YOffsetInSlideCoordinateSystem = f"{origin_mm[1]:.10g}"
+    header.TotalPixelMatrixOriginSequence = [origin]
+    source = DicomSource(header, (), positions_known=True, shared_frame=True)
+    found = by_hand(header, source.to_mm(np.array(points)))
+    np.testing.assert_allclose(found, points, atol=0.05)
 
 
 ROTATED = (0.0, -1.0, 0.0, -1.0, 0.0, 0.0)

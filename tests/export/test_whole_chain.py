@@ -1,4 +1,4 @@
-"""Signed with one verb and exported with another: the same PDF stands beside, in FHIR and in HL7."""
+"""Signed with one verb and exported with another: one PDF stands beside, in FHIR and in HL7."""
 
 from __future__ import annotations
 
