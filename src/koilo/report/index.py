@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from koilo.report import facts, words
+from koilo.report.reasons import human_text
 from koilo.report.render import environment
 from koilo.types import SlideResult
 
@@ -22,6 +23,7 @@ class Row:
     p_text: str
     threshold_text: str
     flags: tuple[str, ...]
+    human: str
     synthetic: str | None
 
 
@@ -53,6 +55,7 @@ def render_index(
             n_slides=len(rows),
             n_review=sum(row.headline.outcome == "review" for row in ranked),
             n_below=sum(row.headline.outcome == "below" for row in ranked),
+            n_human=sum(bool(row.result.needs_human) for row in read),
             n_rescan=sum("rescan" in (_verdict(row.result) or "") for row in read),
             synthetic=sorted({row.synthetic for row in rows if row.synthetic}),
             ignored=[(item, "") if isinstance(item, str) else tuple(item) for item in ignored],
@@ -84,5 +87,6 @@ def _row(result: SlideResult) -> Row:
         p_text=p_text,
         threshold_text=threshold_text,
         flags=tuple(result.image_quality.flags) if result.image_quality is not None else (),
+        human=human_text(result) if result.needs_human else "",
         synthetic=facts.synthetic_kind(result),
     )

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 import koilo
 from koilo.errors import ConfigError
-from koilo.report import facts, gallery, marks, pictures, words
+from koilo.report import facts, gallery, marks, pictures, reasons, words
 from koilo.report.marks import Frame
+from koilo.report.outline import OUTLINE_AT
 from koilo.report.pictures import QualityMap
 from koilo.taxonomy import NEGATIVE
 from koilo.types import SlideResult
@@ -63,6 +64,7 @@ def render_report(
     crops: Sequence[NDArray[np.uint8]] = (),
     crop_mpp: float | None = None,
     quality_map: QualityMap | tuple[NDArray[np.floating[Any]], Frame] | None = None,
+    lesion_maps: Mapping[int, NDArray[np.floating[Any]]] | None = None,
     language: str = "en",
 ) -> str:
     """The report a person reads, as HTML.
@@ -76,6 +78,7 @@ def render_report(
         crop_mpp: the crops' pixel size in µm, for the scale bar.
         quality_map: blur per tile in µm (rows, columns), NaN where none was judged, its frame,
             and the limit above which a tile is out of focus.
+        lesion_maps: row of a cell to where its crop looks like a lesion (P, P), drawn as a line.
         language: of the page; ``en`` only.
 
     Raises:
@@ -89,7 +92,8 @@ def render_report(
         )
     scope = facts.build_scope(bundle_spec)
     point = facts.find_operating_point(result, bundle_spec)
-    groups = gallery.build_gallery(result.cells, crops, scope.cell_classes)
+    groups = gallery.build_gallery(result.cells, crops, scope.cell_classes, lesion_maps)
+    numbers = {shown.rank - 1: shown.number for group in groups for shown in group.cells}
     return (
         environment()
         .get_template("report.html")
@@ -108,6 +112,8 @@ def render_report(
             bars=_bars(result.probabilities),
             positive_texts=_positive_texts(result),
             groups=groups,
+            reasons=reasons.build_reasons(result, numbers),
+            outlined=any(shown.outline for group in groups for shown in group.cells),
             n_shown=sum(len(group.cells) for group in groups),
             counts=gallery.class_counts(result.cells, scope.cell_classes),
             scale_bar=_scale_bar(crops, crop_mpp),
@@ -152,6 +158,7 @@ def environment() -> jinja2.Environment:
     made.globals.update(
         research_use=words.RESEARCH_USE,
         negative_class=NEGATIVE,
+        outline_at=OUTLINE_AT,
         worst_blur_um=pictures.WORST_BLUR_UM,
         koilo_version=koilo.__version__,
         canvas_width=marks.CANVAS_WIDTH,

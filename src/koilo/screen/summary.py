@@ -71,11 +71,13 @@ def render_summary(results: Sequence[SlideResult], run: RunFacts) -> str:
 
 _COLUMNS = (
     *("#", "slide", "result", "suggested for review", "p_positive", "threshold"),
-    *("cells", "image quality", "adequacy", "flags"),
+    *("cells", "image quality", "adequacy", "flags", "needs a human"),
 )
 
 
 def _row(number: int, result: SlideResult) -> tuple[str, ...]:
+    from koilo.report.reasons import human_text
+
     outcome = {True: "review advised", False: "below the review threshold", None: "no result"}
     quality, adequacy = result.image_quality, result.adequacy
     synthetic = result.slide.get("synthetic")
@@ -91,6 +93,7 @@ def _row(number: int, result: SlideResult) -> tuple[str, ...]:
         quality.verdict if quality else "",
         adequacy.verdict if adequacy else "",
         "; ".join(flags),
+        human_text(result),
     )
 
 
