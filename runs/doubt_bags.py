@@ -2,10 +2,10 @@ r"""What a bundle sees of slides and fields that are, and are not, like those it
 
     python runs/doubt_bags.py --data DATA --slides SLIDES/manifest.csv --out BAGS.npz
 
-DATA holds cric/, sipakmed/, he_tiles/ and slides/; SLIDES are validation phantoms. One bag a picture:
-the features of its best cells and their colours. Kinds: ``field`` (CRIC), ``phantom``, and what must
-stand out: ``stain`` and ``blur`` (the phantoms' own crops, shifted), ``histology``, ``sipakmed``
-(single cells of another laboratory, a bag a class and part), ``csf`` (another organ's cytology).
+DATA holds cric/, sipakmed/, he_tiles/ and slides/; SLIDES are validation phantoms. One bag a
+picture: the features of its best cells and their colours. Kinds: ``field`` (CRIC), ``phantom``, and
+what must stand out: ``stain`` and ``blur`` (the phantoms' own crops, shifted), ``histology``,
+``sipakmed`` (single cells of another laboratory), ``csf`` (another organ's cytology).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +70,7 @@ class Bags:
         )  # fmt: skip
 
     def save(self, path: Path) -> None:
+        """Write all bags as one .npz; features joined, with their counts."""
         buffer = io.BytesIO()
         arrays: dict[str, NDArray[Any]] = {
             name: np.array([row[name] for row in self.rows])
@@ -166,7 +168,8 @@ def main() -> None:
     start_logging()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     bags = Bags(load_models(load_bundle(args.model), torch.device("cpu")))
-    read_all(bags, args.data, args.slides, args.out.parent)
+    with tempfile.TemporaryDirectory() as scratch:
+        read_all(bags, args.data, args.slides, Path(scratch))
     bags.save(args.out)
 
 

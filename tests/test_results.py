@@ -74,7 +74,8 @@ def test_the_cells_table_has_the_columns_of_the_contract_best_first(tmp_path):
     table = pq.read_table(tmp_path / "a" / CELLS)
     assert table.column_names == [
         *("x_px0", "y_px0", "w_px0", "h_px0", "detector_score"),
-        *("p_NILM", "p_LSIL", "p_HSIL", "label", "attention", "descriptions"),
+        *("p_NILM", "p_LSIL", "p_HSIL", "label", "attention"),
+        *("contribution", "descriptions"),
     ]
     assert table["detector_score"].to_pylist() == [0.9, 0.4]
     assert table["descriptions"].to_pylist() == [None, None]

@@ -9,6 +9,7 @@ lie nearer to their own middle than the slide does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -22,6 +23,9 @@ BEST = 96
 
 PART = "likeness"
 """Name of the bundle's file of reference statistics."""
+
+N_DIRECTIONS, SHRINKAGE = 4, 0.1
+"""More directions made shifted stain and blur harder to see (runs/doubt_report.py)."""
 
 N_COLOURS = 7
 
@@ -50,21 +54,23 @@ class Likeness:
     whitening: Numbers
     distances: Numbers
 
-    def distance(self, features: NDArray[np.floating], crops: NDArray[np.uint8]) -> float:
-        """Distance of a slide from the reference.
+    def distance(self, summary: Numbers) -> float:
+        """Distance of a summary (S,) from the reference."""
+        return float(np.linalg.norm((summary - self.mean) / self.spread @ self.whitening))
+
+    def ood_score(self, features: NDArray[np.floating], crops: NDArray[np.uint8]) -> float:
+        """Share of the reference pictures that lie nearer than this slide, 0 to 1.
 
         Args:
             features: (N, D) of the cell classifier, best detection first; N is 1 at least.
             crops: uint8 (N, P, P, 3) of the same cells.
         """
-        summary = sum_up(
-            features[:BEST], crop_colours(crops[:BEST]), self.middle, self.directions
-        )  # (S,)
-        return float(np.linalg.norm((summary - self.mean) / self.spread @ self.whitening))
+        summary = sum_up(features, crop_colours(crops), self.middle, self.directions)
+        return self.score(self.distance(summary))
 
-    def ood_score(self, features: NDArray[np.floating], crops: NDArray[np.uint8]) -> float:
-        """Share of the reference pictures that lie nearer than this slide, 0 to 1."""
-        nearer = np.searchsorted(self.distances, self.distance(features, crops), side="left")
+    def score(self, distance: float) -> float:
+        """Share of the reference pictures that lie nearer."""
+        nearer = np.searchsorted(self.distances, distance, side="left")
         return float(nearer / len(self.distances))
 
     def tensors(self) -> Tensors:
@@ -98,11 +104,53 @@ def load_likeness(bundle: Bundle) -> Likeness | None:
     return found
 
 
+def fit_likeness(
+    features: Sequence[NDArray[np.floating]], colours: Numbers, groups: Sequence[str]
+) -> Likeness:
+    """Reference statistics of training and validation pictures.
+
+    Each picture's own distance is taken from the pictures of the other groups alone: otherwise a
+    new slide would seem further off than it is.
+
+    Args:
+        features: R pictures' features (N, D), best detection first.
+        colours: (R, 7) of `crop_colours`.
+        groups: R names of centre or block: pictures of one group resemble each other.
+
+    Raises:
+        ValueError: fewer than three groups.
+    """
+    names = np.asarray(groups)
+    if len(set(groups)) < 3:
+        raise ValueError("a reference needs pictures of three groups at least")
+    cells = np.concatenate([each[:BEST] for each in features]).astype(np.float64)  # (M, D)
+    middle = cells.mean(axis=0)
+    _, vectors = np.linalg.eigh(np.cov((cells - middle).T))  # ascending
+    directions = vectors[:, ::-1][:, :N_DIRECTIONS]
+    summaries = np.stack(
+        [sum_up(each, own, middle, directions) for each, own in zip(features, colours, strict=True)]
+    )  # (R, S)
+    distances = []
+    for name in sorted(set(groups)):
+        others = Likeness(middle, directions, *_statistics(summaries[names != name]), np.zeros(1))
+        distances += [others.distance(summary) for summary in summaries[names == name]]
+    return Likeness(middle, directions, *_statistics(summaries), np.sort(distances))
+
+
+def _statistics(summaries: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """Mean (S,), spread (S,) and whitening (S, S) of summaries (R, S)."""
+    mean, spread = summaries.mean(axis=0), summaries.std(axis=0) + _LEAST
+    covariance = np.cov(((summaries - mean) / spread).T)
+    shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * np.eye(len(covariance))
+    values, vectors = np.linalg.eigh(shrunk)
+    return mean, spread, vectors / np.sqrt(values)
+
+
 def sum_up(
     features: NDArray[np.floating], colours: Numbers, middle: Numbers, directions: Numbers
 ) -> Numbers:
-    """Mean and spread of features (N, D) along ``directions``, then colours: (2 K + 7,)."""
-    seen = (np.asarray(features, np.float64) - middle) @ directions  # (N, K)
+    """Mean and spread of the best features (N, D) along ``directions``, and colours: (2 K + 7,)."""
+    seen = (np.asarray(features[:BEST], np.float64) - middle) @ directions  # (N, K)
     return np.concatenate([seen.mean(axis=0), seen.std(axis=0), colours])
 
 

@@ -1,7 +1,7 @@
 """Whether a call should stand without a reader, and why not; no number is ever withheld for it.
 
 A slide needs a human where its conformal set is not its call alone, where it is less like the
-training data than nearly all reference pictures, where its cells are graver than its label or none
+training data than 95 % of the reference pictures, where its cells are graver than its label or none
 of them carries it, where the picture asks for a rescan, and where there was no cell to judge.
 """
 
@@ -13,8 +13,9 @@ from koilo.evaluate.conformal import DoubtBounds, possible_calls
 from koilo.pipeline.verdict import Call
 from koilo.types import Disagreement, ImageQuality
 
-OOD_LIMIT = 0.99
-"""Share of the reference pictures nearer than the slide from which on it is not like them."""
+OOD_LIMIT = 0.95
+"""Share of the reference pictures nearer than the slide from which on it is not like them: one in
+twenty of these would be called so, too."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a report says of the reasons behind a call, one line each; nothing where nothing is known."""
+"""What a report says of the reasons behind a call, one line each; what is unknown has no line."""
 
 from __future__ import annotations
 
