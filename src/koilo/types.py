@@ -30,8 +30,8 @@ class Cell:
     """One suspicious cell of a slide: its box in level-0 pixels, scores and class.
 
     ``probabilities`` maps the cell head's class names to p; ``attention`` is None where the slide
-    head has none; ``contribution`` is the cell's Grad-CAM in the slide head, over the slide's
-    largest (1 = speaks most for a lesion, below 0 = against one), None where the head gives none;
+    head has none; ``contribution`` is the cell's share in the slide's log-odds of lesion (above
+    0 = speaks for one, beside the mean of the slide's cells), None where the head gives none;
     ``descriptions`` is None without the description module.
     """
 

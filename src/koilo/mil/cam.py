@@ -36,28 +36,10 @@ def cell_maps(logits: Tensor, z: Tensor, mask: Tensor, classes: Tensor, kind: st
     Raises:
         ConfigError: the kind is unknown.
     """
-    chosen = logits.float().gather(1, classes.unsqueeze(1)).squeeze(1)
-    return value_maps(chosen, z, mask, kind)
-
-
-def value_maps(values: Tensor, z: Tensor, mask: Tensor, kind: str = "gradcam") -> Tensor:
-    """Raw activation of each cell for any number that the head gives of a slide.
-
-    Args:
-        values: (B,), computed from ``z``; their graph is kept.
-        z: (B, N, D) cell features that the head read.
-        mask: (B, N), True = real cell.
-        kind: ``gradcam`` or ``eq4``.
-
-    Returns:
-        (B, N) float32 without gradient, 0 where there is no cell.
-
-    Raises:
-        ConfigError: the kind is unknown.
-    """
     if kind not in CAMS:
         raise ConfigError(f"There is no activation map {kind!r}. {nearest(kind, list(CAMS))}")
-    (gradient,) = torch.autograd.grad(values.sum(), z, retain_graph=True)  # (B, N, D)
+    chosen = logits.float().gather(1, classes.unsqueeze(1)).sum()
+    (gradient,) = torch.autograd.grad(chosen, z, retain_graph=True)  # (B, N, D)
     gradient, cells = gradient.float().detach(), z.float().detach()
     if kind == "eq4":
         raw = gradient.mean(2)  # (B, N)

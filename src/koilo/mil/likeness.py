@@ -105,7 +105,10 @@ def load_likeness(bundle: Bundle) -> Likeness | None:
 
 
 def fit_likeness(
-    features: Sequence[NDArray[np.floating]], colours: Numbers, groups: Sequence[str]
+    features: Sequence[NDArray[np.floating]],
+    colours: Numbers,
+    groups: Sequence[str],
+    n_directions: int = N_DIRECTIONS,
 ) -> Likeness:
     """Reference statistics of training and validation pictures.
 
@@ -116,6 +119,7 @@ def fit_likeness(
         features: R pictures' features (N, D), best detection first.
         colours: (R, 7) of `crop_colours`.
         groups: R names of centre or block: pictures of one group resemble each other.
+        n_directions: K, at most D.
 
     Raises:
         ValueError: fewer than three groups.
@@ -126,7 +130,7 @@ def fit_likeness(
     cells = np.concatenate([each[:BEST] for each in features]).astype(np.float64)  # (M, D)
     middle = cells.mean(axis=0)
     _, vectors = np.linalg.eigh(np.cov((cells - middle).T))  # ascending
-    directions = vectors[:, ::-1][:, :N_DIRECTIONS]
+    directions = vectors[:, ::-1][:, :n_directions]
     summaries = np.stack(
         [sum_up(each, own, middle, directions) for each, own in zip(features, colours, strict=True)]
     )  # (R, S)

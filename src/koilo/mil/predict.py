@@ -12,8 +12,8 @@ from torch import Tensor
 from koilo.bundle import Bundle
 from koilo.errors import BundleError, ConfigError
 from koilo.mil.bags import INPUTS, head_inputs
-from koilo.mil.cam import value_maps
 from koilo.mil.heads import build_head
+from koilo.mil.integrated import integrated_shares
 from koilo.taxonomy import NEGATIVE
 
 _SETS_AT_ONCE = 8
@@ -63,27 +63,30 @@ class SlideHead:
     def contributions(
         self, features: NDArray[np.floating], probabilities: NDArray[np.floating]
     ) -> NDArray[np.float32] | None:
-        """Each cell's part (N,) in the slide's log-odds of lesion: Grad-CAM over its largest.
+        """Each cell's share (N,) in the slide's log-odds of lesion, by integrated gradients.
 
-        1 speaks most for a lesion, below 0 against one; NaN for cells that were not read. None
-        where the head has no gradient for any cell, so that nothing can be said.
+        Above 0 a cell speaks for a lesion, below against one, beside the mean of the slide's cells;
+        NaN for cells that were not read. None where no cell moves the head, so that nothing can be
+        said. (STRIDE's text names Grad-CAM; its order of the cells is wrong for the shipped head,
+        whose gradient is largest at cells that are surely normal: docs/results.md.)
 
         Args:
             features: (N, D), of the cell classifier, best detection first; N is 1 at least.
             probabilities: (N, C), of the cell classes, in the same order.
         """
         bag, mask = self._bag(features, probabilities)
-        bag.requires_grad_(True)
-        logits, _ = self.model(bag, mask)
         negative = self.classes.index(NEGATIVE)
         others = [place for place in range(len(self.classes)) if place != negative]
-        log_odds = torch.logsumexp(logits[:, others], dim=1) - logits[:, negative]  # (1,)
-        raw = value_maps(log_odds, bag, mask)[0].cpu().numpy()  # (N',)
-        largest = float(np.abs(raw).max())
-        if not np.isfinite(largest) or largest == 0:
+
+        def log_odds(cells: Tensor) -> Tensor:
+            logits = self.model(cells, mask)[0][0]  # (C_s,)
+            return torch.logsumexp(logits[others], dim=0) - logits[negative]
+
+        shares = integrated_shares(log_odds, bag[0]).cpu().numpy()  # (N',)
+        if not np.isfinite(shares).all() or not shares.any():
             return None
         found = np.full(len(features), np.nan, dtype=np.float32)
-        found[: len(raw)] = raw / largest
+        found[: len(shares)] = shares
         return found
 
     @torch.no_grad()
