@@ -167,6 +167,20 @@ def test_a_call_that_hangs_on_more_cells_than_the_limit_is_not_turned() -> None:
     assert found.p_positive == pytest.approx(p_without(head, bag, best_five), abs=1e-5)
 
 
+def test_a_head_that_hears_one_cell_at_a_time_is_asked_again_without_it() -> None:
+    head, bag = make_head("max"), make_bag(20, 3)
+    with torch.no_grad():
+        weight = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]])
+        head.model.classify.weight.copy_(weight)
+        head.model.classify.bias.zero_()
+    contributions = head.contributions(*bag)
+    assert contributions is not None
+    assert (contributions > 0).sum() == 1
+    found = find_removal(head, *bag, contributions, 0.5)
+    assert found.turned
+    assert set(found.cells) == lesions(bag[1])
+
+
 def test_the_last_cell_and_cells_that_speak_against_a_lesion_are_never_removed() -> None:
     head = make_head()
     one = make_bag(1, 1)

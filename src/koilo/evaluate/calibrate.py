@@ -194,7 +194,17 @@ def _card(bundle: Bundle, spec: dict[str, Any], point_name: str) -> str:
         f"{point['sensitivity']:.1%} ({low:.1%} to {high:.1%}), specificity "
         f"{point['specificity']:.1%}; what it does elsewhere has to be measured on other slides. "
         f"Other operating points are those of bundle {made['from_bundle']} "
-        f"({made['from_sha256'][:12]}), whose weights these are.\n{warning}"
+        f"({made['from_sha256'][:12]}), whose weights these are. {_doubt_text(point)}\n{warning}"
+    )
+
+
+def _doubt_text(point: dict[str, Any]) -> str:
+    """What the conformal bounds of the new point say, for the card."""
+    doubt = point["doubt"]
+    return (
+        f"Positive is ruled out below {doubt['low']:.4f} (coverage of positives "
+        f"{doubt['coverage_positive']:.0%}), negative above {doubt['high']:.4f} (of negatives "
+        f"{doubt['coverage_negative']:.0%}); between them the call is open and needs a human."
     )
 
 

@@ -64,10 +64,10 @@ def add_reasons(
         disagreement = find_disagreement(call.label, call.positive, result.cells, folds)
         if models.likeness is not None:
             ood_score = models.likeness.ood_score(features, crops)
-        order_by = [cell.contribution for cell in result.cells]
-        if call.positive and any(value is not None for value in order_by):
+        shares = [cell.contribution for cell in result.cells]
+        if call.positive and any(value is not None for value in shares):
             removal = find_removal(
-                models.head, features, p_cells, np.array(order_by, np.float64),
+                models.head, features, p_cells, np.array(shares, np.float64),
                 models.threshold(kind),
             )  # fmt: skip
     assert result.image_quality is not None
