@@ -54,17 +54,23 @@ def judge_out_of_fold(study: Study, work: Path) -> dict[str, Scored]:
     """What the heads that ``cric_fields.py final`` left say of the blocks they never saw."""
     parts: dict[str, list[tuple[bool, float, int, str]]] = {part: [] for part in SETS}
     for fold in range(N_FOLDS):
-        head = build_head(SHIPPED.head, len(CLASSES), len(SLIDE_CLASSES), SHIPPED.config)
-        head.load_state_dict(load_file(work / f"shipped-{fold}" / "model.safetensors"))
+        head = load_fold_head(work, fold)
         drawn = study.draw(fold, fold, seed=100 + fold)
         drawn["composed"] = drawn["composed"][:TEST_COMPOSED]
         for part in SETS:
-            p = predict_bags(head.eval(), study.bags(drawn[part], SHIPPED.inputs), top_k=TOP_K)
+            p = predict_bags(head, study.bags(drawn[part], SHIPPED.inputs), top_k=TOP_K)
             parts[part] += [
                 (draw.label != "NILM", 1 - float(row[0]), fold, draw.group)
                 for draw, row in zip(drawn[part], p, strict=True)
             ]
     return {part: _scored(rows) for part, rows in parts.items()}
+
+
+def load_fold_head(work: Path, fold: int) -> torch.nn.Module:
+    """The head that never saw the blocks of ``fold``."""
+    head = build_head(SHIPPED.head, len(CLASSES), len(SLIDE_CLASSES), SHIPPED.config)
+    head.load_state_dict(load_file(work / f"shipped-{fold}" / "model.safetensors"))
+    return head.eval()
 
 
 def _scored(rows: Sequence[tuple[bool, float, int, str]]) -> Scored:

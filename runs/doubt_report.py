@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from cric_fields import Study
 from doubt import REFERENCE, Scored, judge_out_of_fold, read_bags
+from doubt_cells import orders_table, removal_rows, saliency_figures
 from koilo.bundle import load_bundle
-from koilo.cells import CellClassifier, load_classifier, read_crops
 from koilo.datasets.cric import N_FOLDS
 from koilo.evaluate.conformal import (
     DoubtBounds,
@@ -34,24 +34,17 @@ from koilo.evaluate.conformal import (
     possible_calls,
     read_bounds,
 )
-from koilo.evaluate.detection import centre_distances
 from koilo.evaluate.intervals import bootstrap
 from koilo.evaluate.scores import auc
-from koilo.manifest import SlideEntry, read_manifest
+from koilo.manifest import read_manifest
 from koilo.mil.likeness import N_DIRECTIONS, fit_likeness, load_likeness, sum_up
-from koilo.phantom.truth_files import read_truth_parquet
 from koilo.pipeline.doubt import OOD_LIMIT
-from koilo.report.outline import OUTLINE_AT
 from koilo.results import read_slide_result
-from koilo.slides import open_slide
 from koilo.taxonomy import NEGATIVE
 from koilo.train.record import git_commit
 from koilo.types import SlideResult
 
 RESULT = Path(__file__).resolve().parents[1] / "docs" / "results" / "doubt.json"
-HIT_UM = 6.0
-MOST_LESIONS = 20
-"""Lesion cells of a slide whose saliency is tried."""
 
 Sets = list[tuple[str, ...]]
 Lock = Callable[[NDArray[np.bool_], NDArray[np.float64]], DoubtBounds]
@@ -173,82 +166,6 @@ def _auc(low: Sequence[float] | NDArray[Any], high: Sequence[float] | NDArray[An
     return auc(np.repeat([False, True], [len(low), len(high)]), np.concatenate([low, high]))
 
 
-def lesion_rows(truth: Path, reading: SlideResult) -> NDArray[np.bool_]:
-    """Which kept cells (N,) lie on a true lesion cell."""
-    truths = read_truth_parquet(truth)
-    places = np.array([[*each.point_px, 0.0, 0.0] for each in truths])
-    boxes = np.array([[c.x_px0, c.y_px0, c.w_px0, c.h_px0] for c in reading.cells]).reshape(-1, 4)
-    near = centre_distances(boxes, places)  # (N, M)
-    best = near.argmin(axis=1)
-    hit = near[np.arange(len(boxes)), best] * float(reading.slide["mpp"]) <= HIT_UM
-    return hit & np.array([truths[row].label != NEGATIVE for row in best])
-
-
-def removal_rows(
-    entries: Sequence[SlideEntry], readings: Sequence[SlideResult], truth: Path
-) -> list[list[Any]]:
-    """A positive call a row: what was removed, and how much of it is lesion beside chance."""
-    rows = []
-    for entry, reading in zip(entries, readings, strict=True):
-        if reading.removal is None:
-            continue
-        lesions = lesion_rows(truth / f"{entry.slide_id}.parquet", reading)
-        cells = list(reading.removal.cells)
-        rows.append([
-            entry.slide_id, entry.label, reading.p_positive, reading.removal.turned, len(cells),
-            float(lesions[cells].mean()) if cells else None, float(lesions.mean()),
-            reading.removal.p_positive,
-        ])  # fmt: skip
-    return rows
-
-
-def saliency_figures(
-    entries: Sequence[SlideEntry], readings: Sequence[SlideResult], truth: Path, model: str
-) -> dict[str, Any]:
-    """What painting over the outlined part of true lesion cells does, beside another part."""
-    classifier = load_classifier(load_bundle(model), torch.device("cpu"))
-    drops = [
-        _drops(classifier, entry, reading, truth / f"{entry.slide_id}.parquet")
-        for entry, reading in zip(entries, readings, strict=True)
-        if entry.label != NEGATIVE
-    ]
-    inside, elsewhere, share = np.concatenate(drops, axis=1)
-    return {
-        "saliency: lesion cells tried": len(inside),
-        f"saliency: share of the crop inside the line (at {OUTLINE_AT})": float(share.mean()),
-        "saliency: p of lesion falls by, inside painted over": float(inside.mean()),
-        "saliency: p of lesion falls by, as much elsewhere painted over": float(elsewhere.mean()),
-        "saliency: cells where inside counts more": float((inside > elsewhere).mean()),
-    }
-
-
-def _drops(
-    classifier: CellClassifier, entry: SlideEntry, reading: SlideResult, truth: Path
-) -> NDArray[np.float64]:
-    """(3, N): fall of p inside, elsewhere, and the share inside, of the likeliest lesion cells."""
-    lesions = np.flatnonzero(lesion_rows(truth, reading))
-    p = np.array([1 - reading.cells[row].probabilities[NEGATIVE] for row in lesions])
-    chosen = lesions[np.argsort(-p)][:MOST_LESIONS]
-    if not len(chosen):
-        return np.zeros((3, 0))
-    centres = np.array([reading.cells[row].centre_px0 for row in chosen])
-    with open_slide(entry.path, mpp=entry.mpp) as slide:
-        crops = read_crops(slide, centres, classifier.mpp, classifier.input_px)
-    maps = classifier.lesion_maps(crops)
-    assert maps is not None
-    masks = maps >= OUTLINE_AT  # (N, P, P)
-    moved = np.roll(masks, (crops.shape[1] // 2,) * 2, axis=(1, 2))
-    before = classifier.predict(crops)[1][:, 0]
-    falls = [classifier.predict(_painted(crops, each))[1][:, 0] - before for each in (masks, moved)]
-    return np.stack([*falls, masks.mean((1, 2))]).astype(np.float64)
-
-
-def _painted(crops: NDArray[np.uint8], masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The crops with the median colour of each in the mask's place."""
-    colour = np.median(crops, axis=(1, 2), keepdims=True).astype(np.uint8)  # (N, 1, 1, 3)
-    return np.where(masks[..., None], colour, crops)
-
-
 def slide_figures(truth: NDArray[np.bool_], readings: Sequence[SlideResult]) -> dict[str, Any]:
     """`needs_human` as the slides came out, whatever the reason."""
     human = np.array([bool(reading.needs_human) for reading in readings])
@@ -271,7 +188,8 @@ def reasons_table(readings: Sequence[SlideResult]) -> dict[str, Any]:
 
 def build_page(args: argparse.Namespace) -> dict[str, Any]:
     """All figures and tables."""
-    scored = judge_out_of_fold(Study(args.data, args.cells), args.work)
+    study = Study(args.data, args.cells)
+    scored = judge_out_of_fold(study, args.work)
     bags, model = read_bags(args.bags), args.model
     entries = read_manifest(args.slides / "manifest.csv")
     readings = [read_slide_result(args.results / entry.slide_id) for entry in entries]
@@ -316,6 +234,8 @@ def build_page(args: argparse.Namespace) -> dict[str, Any]:
                             "p_positive without them"],
                 "rows": removal,
             },
+            "what ranks lesion cells: composed slides called positive, out of fold":
+                orders_table(study, args.work),
             **likeness_tables(bags, model, unseen),
         },
         "data": f"CRIC fields and slides composed of its cells, out of fold; {len(entries)} "
