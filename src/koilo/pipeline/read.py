@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from koilo.pipeline.assess import QualityMap, assess_slide, build_meter, draw_qu
 from koilo.pipeline.find import OVERLAP_PX, FoundCells, find_cells
 from koilo.pipeline.models import Models
 from koilo.pipeline.pixel_size import mpp_flags, open_to_read
+from koilo.pipeline.reasons import add_contributions, add_reasons
 from koilo.pipeline.verdict import Call, judge_slide
 from koilo.pipeline.workers import Workers, open_workers, usable_cores
 from koilo.slides import Slide, tile_grid
@@ -143,6 +144,7 @@ def _read(
         features, p_cells = _classify(models, crops, workers)
     with timer("head"):
         call, probabilities, attention = _call(models, slide, features, p_cells)
+        cells = list(_cells(found, p_cells, classifier.classes, attention))
     with timer("quality"):
         flags = mpp_flags(entry, settings.mpp, slide.file_mpp)
         quality, adequacy = assess_slide(
@@ -167,12 +169,14 @@ def _read(
         positive=call.positive if call else None,
         threshold=models.threshold(slide.kind),
         n_cells=len(crops),
-        cells=tuple(_cells(found, p_cells, classifier.classes, attention)),
+        cells=add_contributions(models, cells, features, p_cells),
         image_quality=quality,
         adequacy=adequacy,
         slide=_slide_facts(slide, entry, area),
-        seconds=timer.total(),
     )
+    with timer("reasons"):
+        result = add_reasons(result, call, models, features, p_cells, crops)
+    result = replace(result, seconds=timer.total())
     return Reading(result, overview, frame, crops, quality_map, found.busy_s)
 
 
