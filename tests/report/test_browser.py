@@ -96,8 +96,7 @@ def test_pages_fit_every_width_and_print_on_a4_with_research_use(browser, positi
         "earlier": [Earlier(replace(positive, slide_id="E" * 90), "2020-01-01", ("LSIL", "ASC-H"))],
     }
     pages = {
-        "report.html": render_page(odd, drawn),
-        "signed.html": render_page(odd, drawn, **more),
+        "report.html": render_page(odd, drawn, **more),
         "zh.html": render_page(odd, drawn, language="zh", **more),
         "index.html": render_index(
             [odd, positive, below(positive, slide_id="low")],
@@ -119,7 +118,8 @@ def _look(browser: Any, path: Path) -> None:
     for width in (1200, 800, 390):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate(_OUTSIDE) == [], f"{path.name} at {width} px"
-        assert page.evaluate(_BROKEN_WORDS) == [], f"{path.name} at {width} px"
+        if path.stem != "zh":  # Chinese breaks between any two characters
+            assert page.evaluate(_BROKEN_WORDS) == [], f"{path.name} at {width} px"
     assert page.evaluate(_BROKEN) == 0
     assert [url for url in fetched if not url.startswith("data:")] == [path.as_uri()]
     assert faults == []
