@@ -21,10 +21,10 @@ from koilo.cells import read_crops
 from koilo.errors import SlideError
 from koilo.manifest import SlideEntry
 from koilo.pipeline.assess import QualityMap, assess_slide, build_meter, draw_quality_map
+from koilo.pipeline.carry import add_contributions, add_reasons
 from koilo.pipeline.find import OVERLAP_PX, FoundCells, find_cells
 from koilo.pipeline.models import Models
 from koilo.pipeline.pixel_size import mpp_flags, open_to_read
-from koilo.pipeline.reasons import add_contributions, add_reasons
 from koilo.pipeline.verdict import Call, judge_slide
 from koilo.pipeline.workers import Workers, open_workers, usable_cores
 from koilo.slides import Slide, tile_grid
@@ -174,7 +174,7 @@ def _read(
         adequacy=adequacy,
         slide=_slide_facts(slide, entry, area),
     )
-    with timer("reasons"):
+    with timer("carry"):
         result = add_reasons(result, call, models, features, p_cells, crops)
     result = replace(result, seconds=timer.total())
     return Reading(result, overview, frame, crops, quality_map, found.busy_s)
