@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from koilo.report import facts, words
-from koilo.report.carry import human_text
+from koilo.report.reasons import human_text
 from koilo.report.render import environment
 from koilo.types import SlideResult
 

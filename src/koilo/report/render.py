@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import koilo
 from koilo.errors import ConfigError
-from koilo.report import carry, facts, gallery, marks, pictures, words
+from koilo.report import facts, gallery, marks, pictures, reasons, words
 from koilo.report.marks import Frame
 from koilo.report.outline import OUTLINE_AT
 from koilo.report.pictures import QualityMap
@@ -112,7 +112,7 @@ def render_report(
             bars=_bars(result.probabilities),
             positive_texts=_positive_texts(result),
             groups=groups,
-            carrying=carry.build_reasons(result, numbers),
+            reasons=reasons.build_reasons(result, numbers),
             outlined=any(shown.outline for group in groups for shown in group.cells),
             n_shown=sum(len(group.cells) for group in groups),
             counts=gallery.class_counts(result.cells, scope.cell_classes),

@@ -76,7 +76,7 @@ _COLUMNS = (
 
 
 def _row(number: int, result: SlideResult) -> tuple[str, ...]:
-    from koilo.report.carry import human_text
+    from koilo.report.reasons import human_text
 
     outcome = {True: "review advised", False: "below the review threshold", None: "no result"}
     quality, adequacy = result.image_quality, result.adequacy
