@@ -136,7 +136,7 @@ def fit_likeness(
     summaries = np.stack(
         [sum_up(each, own, middle, directions) for each, own in zip(features, colours, strict=True)]
     )  # (R, S)
-    distances = []
+    distances: list[float] = []
     for name in sorted(set(groups)):
         others = Likeness(middle, directions, *_statistics(summaries[names != name]), np.zeros(1))
         distances += [others.distance(summary) for summary in summaries[names == name]]
@@ -167,9 +167,9 @@ def crop_colours(crops: NDArray[np.uint8]) -> Numbers:
     """
     density = _DENSITY[crops[:BEST]]  # (N, P, P, 3)
     channels = [np.ascontiguousarray(density[..., channel]) for channel in range(3)]
-    stained = sum(channels) > 3 * _INK_OD  # (N, P, P)
+    stained = channels[0] + channels[1] + channels[2] > 3 * _INK_OD  # (N, P, P)
     pixels = [each[stained] if stained.any() else each for each in channels]  # (M,) each
-    mean, spread = (np.array([of(each) for each in pixels]) for of in (np.mean, np.std))
+    mean, spread = [each.mean() for each in pixels], [each.std() for each in pixels]
     step = np.abs(density[:, :, 1:] - density[:, :, :-1]).mean()
-    sharpness = np.log((step + _LEAST) / (spread.mean() + _LEAST))
-    return np.concatenate([mean, spread, [sharpness]]).astype(np.float64)
+    sharpness = np.log((step + _LEAST) / (np.mean(spread) + _LEAST))
+    return np.array([*mean, *spread, sharpness], np.float64)
