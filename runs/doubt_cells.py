@@ -24,7 +24,7 @@ from koilo.evaluate.scores import auc
 from koilo.manifest import SlideEntry
 from koilo.mil import SlideHead, head_inputs
 from koilo.mil.cam import cell_maps
-from koilo.mil.removal import find_removal
+from koilo.mil.removal import Boxes, find_removal
 from koilo.phantom.truth_files import read_truth_parquet
 from koilo.report.outline import OUTLINE_AT
 from koilo.slides import open_slide
@@ -81,11 +81,12 @@ def orders_table(study: Study, work: Path) -> dict[str, Any]:
         for draw in [each for each in drawn if each.n_lesions][:SLIDES_A_FOLD]:
             features, p = (study.table[name][draw.rows] for name in ("features", "p"))
             lesions = study.table["label"][draw.rows] > 0
+            boxes = Boxes(features, p, np.arange(len(p)))
             if 1 - head.predict(features, p)[0][0] < threshold:
                 continue
             for name, order in ORDERS.items():
                 scores = order(head, features, p)
-                removal = find_removal(head, features, p, scores, threshold)
+                removal = find_removal(head, boxes, scores, threshold)
                 cells = list(removal.cells)
                 found[name].append((
                     auc(lesions, scores), removal.turned, len(cells) if cells else np.nan,

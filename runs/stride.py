@@ -20,7 +20,9 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
+from koilo.bundle import load_bundle
 from koilo.datasets.crop_store import CropStore, open_crop_store
+from koilo.encoders.starting import load_start, start_files
 from koilo.errors import ConfigError, KoiloError
 from koilo.evaluate.scores import auc
 from koilo.files import ensure_folder, write_json
@@ -53,6 +55,8 @@ COLOUR = {
     "color_adv_stain": "adversarial_stain",
 }
 METHODS = (*TWO_STAGE, *JOINT, *COLOUR)
+START = "cytology"
+"""The bundle in whose cell trunk all methods begin (docs/cohort.md says why)."""
 BASE = "base"
 RATES = {BASE: 1.0, "slow": 0.3}
 """The two configurations that every method is tried in: factors on its learning rate."""
@@ -63,6 +67,7 @@ class Plan:
     """Sizes of one study, equal for all methods."""
 
     net: NetConfig
+    start: Path | None
     settings: SwiftSettings
     cells: LoopConfig
     head: LoopConfig
@@ -71,8 +76,8 @@ class Plan:
 
 
 def cpu_plan(*, smoke: bool, threads: int) -> Plan:
-    """The CPU twin of spec swift.md: 32 cells and 4 slides of 48 a step, 64 px."""
-    steps = {"cells": 1500, "head": 600, "joint": 1500, "colour": 300}
+    """A CPU's sizes: 32 cells and 4 slides of 48 a step, 64 px, a plain convolutional trunk."""
+    steps = {"cells": 800, "head": 600, "joint": 800, "colour": 200}
     if smoke:
         steps = {"cells": 20, "head": 40, "joint": 12, "colour": 6}
     adam = LoopConfig(
@@ -85,7 +90,8 @@ def cpu_plan(*, smoke: bool, threads: int) -> Plan:
         threads=threads,
     )
     return Plan(
-        NetConfig(encoder="convnext_twin"),
+        NetConfig(encoder="nanodet_frozen_norm"),
+        load_bundle(START).folder,
         SwiftSettings(n_cells=32, n_slides=4, top_k=12 if smoke else 48, teacher_decay=0.99),
         replace(adam, steps=steps["cells"]),
         _watched(
@@ -146,10 +152,13 @@ class Study:
     def _two_stage(self, method: str) -> SwiftModel:
         plan, folder = self.plan, self._folder(method)
         model = build_model(plan.net, self.seed)
+        if plan.start is not None:
+            load_start(model.student.trunk, plan.start)
         settings = replace(plan.settings, terms=("cell",), n_cells=64, labels=TWO_STAGE[method])
         if not self._load(model, folder / "cells"):
             loop = self._loop(method, plan.cells)
-            train_swift_stage(model, self.store, plan.net.classes, settings, loop, folder / "cells")
+            train_swift_stage(model, self.store, plan.net.classes, settings, loop,
+                              folder / "cells", self._start_files())  # fmt: skip
         if (folder / "head" / "metrics.json").exists():
             model.head.load_state_dict(load_file(folder / "head" / "model.safetensors"))
         else:
@@ -168,6 +177,9 @@ class Study:
             loop = self._loop(method, loop)
             train_swift_stage(model, self.store, self.plan.net.classes, settings, loop, folder)
         return model
+
+    def _start_files(self) -> tuple[Path, ...]:
+        return () if self.plan.start is None else start_files(self.plan.start)
 
     def _folder(self, method: str) -> Path:
         return run_folder(self.out, self.seed, method, self.rates)

@@ -20,6 +20,7 @@ from transformers import (
     ViTModel,
 )
 
+from koilo.bundle import load_bundle
 from koilo.encoders.starting import encoder_of_folder, load_start, start_files
 from koilo.encoders.zoo import build_encoder
 from koilo.errors import TrainingError
@@ -72,6 +73,30 @@ def test_a_plain_file_of_the_same_trunk_is_taken(tmp_path: Path) -> None:
     load_start(other, tmp_path / "trunk.safetensors")
     for name, value in one.state_dict().items():
         assert torch.equal(other.state_dict()[name], value)
+
+
+def test_the_trunk_of_a_bundles_cell_model_is_taken_and_its_files_are_recorded() -> None:
+    folder = load_bundle("cytology").folder
+    trunk = build_encoder("nanodet_frozen_norm")
+    load_start(trunk, folder)
+    stored = load_bundle("cytology").tensors("cells")
+    kernel = trunk.state_dict()["stem.0.weight"]
+    torch.testing.assert_close(kernel, torch.from_numpy(stored["trunk.stem.0.weight"]).float())
+    assert [path.name for path in start_files(folder)] == ["bundle.json", "cells.safetensors"]
+
+
+def test_a_bundle_whose_cell_model_has_another_trunk_is_refused() -> None:
+    with pytest.raises(TrainingError, match="do not fit the trunk ConvNextTrunk"):
+        load_start(build_encoder("convnext_twin"), load_bundle("cytology").folder)
+
+
+def test_frozen_statistics_stay_as_they_are_in_training() -> None:
+    trunk = build_encoder("nanodet_frozen_norm").train()
+    before = {n: v.clone() for n, v in trunk.state_dict().items() if "running" in n}
+    trunk(torch.rand(2, 3, 32, 32) * 255)[-1].sum().backward()
+    after = trunk.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert all(p.grad is not None for p in trunk.parameters())
 
 
 def test_another_size_is_refused_with_the_settings_that_fit(tmp_path: Path) -> None:

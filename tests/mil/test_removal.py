@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from koilo.mil import HEADS, SlideHead, build_head
-from koilo.mil.removal import find_removal
+from koilo.mil.removal import Boxes, find_removal
 
 CLASSES = ("NILM", "LSIL", "HSIL+SCC")
 CELLS = 4
@@ -32,6 +32,11 @@ def make_bag(n: int, n_lesions: int, seed: int = 0) -> tuple[np.ndarray, np.ndar
     for row in rng.permutation(n)[:n_lesions]:
         p[row] = (0.04, 0.06, 0.8, 0.1)
     return rng.normal(size=(n, 5)).astype(np.float32), p.astype(np.float32)
+
+
+def boxes(bag: tuple[np.ndarray, np.ndarray]) -> Boxes:
+    """Each box a cell of its own."""
+    return Boxes(*bag, np.arange(len(bag[0])))
 
 
 def lesions(p: np.ndarray) -> set[int]:
@@ -121,7 +126,7 @@ def test_the_lesion_cells_are_what_a_call_hangs_on_and_none_can_be_spared() -> N
     assert contributions is not None
     threshold = 0.3
     assert p_without(head, bag, set()) > threshold
-    found = find_removal(head, *bag, contributions, threshold)
+    found = find_removal(head, boxes(bag), contributions, threshold)
     removed = set(found.cells)
     assert found.turned
     assert removed
@@ -136,7 +141,7 @@ def test_on_a_small_bag_it_is_the_smallest_of_all_sets() -> None:
     head, bag = make_head(), make_bag(9, 3, seed=3)
     contributions = head.contributions(*bag)
     assert contributions is not None
-    found = find_removal(head, *bag, contributions, 0.4)
+    found = find_removal(head, boxes(bag), contributions, 0.4)
     smaller = [
         set(cells)
         for size in range(len(found.cells))
@@ -152,7 +157,7 @@ def test_a_cell_taken_in_vain_is_put_back() -> None:
     useless = next(row for row in range(30) if row not in lesions(bag[1]))
     order = np.where(bag[1][:, 0] < 0.5, 0.5, 0.1)
     order[useless] = 1.0
-    found = find_removal(head, *bag, order, 0.3)
+    found = find_removal(head, boxes(bag), order, 0.3)
     assert found.turned
     assert useless not in found.cells
 
@@ -161,7 +166,7 @@ def test_a_call_that_hangs_on_more_cells_than_the_limit_is_not_turned() -> None:
     head, bag = make_head(), make_bag(60, 30)
     contributions = head.contributions(*bag)
     assert contributions is not None
-    found = find_removal(head, *bag, contributions, 0.3, limit=5)
+    found = find_removal(head, boxes(bag), contributions, 0.3, limit=5)
     assert (found.turned, found.cells, found.limit) == (False, (), 5)
     best_five = set(np.argsort(-contributions, kind="stable")[:5].tolist())
     assert found.p_positive == pytest.approx(p_without(head, bag, best_five), abs=1e-5)
@@ -176,17 +181,49 @@ def test_a_head_that_hears_one_cell_at_a_time_is_asked_again_without_it() -> Non
     contributions = head.contributions(*bag)
     assert contributions is not None
     assert (contributions > 0).sum() == 1
-    found = find_removal(head, *bag, contributions, 0.5)
+    found = find_removal(head, boxes(bag), contributions, 0.5)
     assert found.turned
     assert set(found.cells) == lesions(bag[1])
+
+
+def test_a_cell_that_was_boxed_twice_goes_with_both_its_boxes_and_counts_once() -> None:
+    head, (features, p) = make_head(), make_bag(40, 3)
+    twice = np.concatenate([np.arange(40), sorted(lesions(p))])
+    seen = Boxes(features[twice], p[twice], twice)
+    shares = seen.shares(head)
+    assert shares is not None
+    alone = head.contributions(features[twice], p[twice])
+    assert alone is not None
+    for cell in range(40):
+        assert shares[cell] == pytest.approx(float(alone[twice == cell].sum()), abs=1e-5)
+    found = find_removal(head, seen, shares, 0.3)
+    assert found.turned
+    assert set(found.cells) <= lesions(p)
+    rows = set(np.flatnonzero(np.isin(twice, list(found.cells))).tolist())
+    assert len(rows) == 2 * len(found.cells)
+    literal = p_without(head, (features[twice], p[twice]), rows)
+    assert found.p_positive == pytest.approx(literal, abs=1e-5)
+
+
+def test_no_box_moves_up_for_one_that_was_removed() -> None:
+    head, bag = make_head(top_k=20), make_bag(40, 12, seed=2)
+    seen = Boxes(*bag, np.arange(40))
+    shares = seen.shares(head)
+    assert shares is not None
+    found = find_removal(head, seen, shares, 0.3)
+    assert found.turned
+    kept = [row for row in range(20) if row not in found.cells]
+    literal = 1 - float(head.predict(bag[0][kept], bag[1][kept])[0][0])
+    assert found.p_positive == pytest.approx(literal, abs=1e-5)
+    assert max(found.cells) < 20
 
 
 def test_the_last_cell_and_cells_that_speak_against_a_lesion_are_never_removed() -> None:
     head = make_head()
     one = make_bag(1, 1)
-    found = find_removal(head, *one, np.ones(1), 0.3)
+    found = find_removal(head, boxes(one), np.ones(1), 0.3)
     assert (found.turned, found.cells) == (False, ())
     assert found.p_positive == pytest.approx(p_without(head, one, set()), abs=1e-5)
     bag = make_bag(20, 3)
-    assert find_removal(head, *bag, -np.ones(20), 0.3).cells == ()
-    assert find_removal(head, *bag, np.full(20, np.nan), 0.3).cells == ()
+    assert find_removal(head, boxes(bag), -np.ones(20), 0.3).cells == ()
+    assert find_removal(head, boxes(bag), np.full(20, np.nan), 0.3).cells == ()

@@ -34,6 +34,7 @@ PLAN = stride.Plan(
         {"widths": [4, 6, 8, 8], "depths": [1, 1, 1, 1], "drop_path": 0.0},
         head_config={"hidden": 8},
     ),
+    None,
     SwiftSettings(n_cells=4, n_slides=2, top_k=4),
     cells=LOOP,
     head=WATCHED,

@@ -66,10 +66,13 @@ class NanoDetTrunk(NormalisedTrunk):
 
     Args:
         n_stages: how many of the four CSP stages to build.
+        frozen_norm: BatchNorm keeps the statistics it has, in training too, as end-to-end training
+            needs, where the bags of a few slides make a batch. Give it starting weights.
     """
 
-    def __init__(self, n_stages: int = 3) -> None:
+    def __init__(self, n_stages: int = 3, frozen_norm: bool = False) -> None:
         super().__init__()
+        self.frozen_norm = frozen_norm
         if not 1 <= n_stages <= len(STAGES):
             raise ValueError(f"n_stages is {n_stages}; 1 to {len(STAGES)} can be built.")
         self.stem = ConvUnit(3, 32, 2)
@@ -81,6 +84,15 @@ class NanoDetTrunk(NormalisedTrunk):
         self.stages = nn.ModuleList(stages)
         self.channels = tuple(2 * width for width, _, _ in STAGES[:n_stages])
         self.strides = (4, 8, 16, 32)[:n_stages]
+
+    def train(self, mode: bool = True) -> NanoDetTrunk:
+        """Set training mode; frozen statistics stay as they are."""
+        super().train(mode)
+        if self.frozen_norm:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map float RGB ``(B, 3, H, W)`` of 0-255 to one map a stage, ``(B, C, h, w)``."""

@@ -1,8 +1,9 @@
-"""Starting weights of a trunk from a local file or a folder in the format of transformers.
+"""Starting weights of a trunk: a local file, a bundle, or a folder in transformers' format.
 
 Nothing is ever downloaded. A file is the plain safetensors of a trunk, as self-supervised training
-leaves it; a folder holds ``config.json`` and ``model.safetensors`` of a ConvNeXt, ViT, DINOv2 or
-ResNet, with or without a classifier on top. Licences of published weights are theirs.
+leaves it; of a bundle the trunk of its cell model is taken; a folder of transformers holds
+``config.json`` and ``model.safetensors`` of a ConvNeXt, ViT, DINOv2 or ResNet, with or without a
+classifier on top. Licences of published weights are theirs.
 """
 
 from __future__ import annotations
@@ -11,10 +12,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from koilo.bundle import load_bundle
 from koilo.encoders.zoo import ENCODERS
 from koilo.errors import TrainingError
+
+_BUNDLE_FILE = "bundle.json"
+_TRUNK = "trunk."
 
 _NAMES = {
     "convnext": "convnext_tiny",
@@ -43,29 +49,48 @@ def encoder_of_folder(folder: Path) -> tuple[str, dict[str, Any]]:
 
 
 def load_start(trunk: nn.Module, start: Path) -> None:
-    """Give a trunk the weights of a safetensors file or of a transformers folder.
+    """Give a trunk the weights of a safetensors file, a bundle folder or a transformers folder.
 
     Raises:
         TrainingError: the weights cannot be read or are not those of this trunk.
     """
     try:
-        tensors = _read_folder(trunk, start) if start.is_dir() else _read_file(start)
-        trunk.load_state_dict(tensors)
+        trunk.load_state_dict(_read(trunk, start))
     except TrainingError:
         raise
     except Exception as error:  # safetensors and transformers raise their own kinds
         raise TrainingError(
             f"The weights {start} do not fit the trunk {type(trunk).__name__} "
-            f"({' '.join(str(error).split())[:200]}). Allowed: safetensors of the same trunk, or "
-            f"a folder in the format of transformers. {_advice(start)}"
+            f"({' '.join(str(error).split())[:200]}). Allowed: safetensors of the same trunk, a "
+            "bundle whose cell model has it, or a folder in the format of transformers. "
+            f"{_advice(start)}"
         ) from error
 
 
 def start_files(start: Path) -> tuple[Path, ...]:
     """The files of starting weights, whose hashes a run records."""
+    if _is_bundle(start):
+        return start / _BUNDLE_FILE, start / "cells.safetensors"
     if start.is_dir():
         return start / "config.json", start / "model.safetensors"
     return (start,)
+
+
+def _is_bundle(start: Path) -> bool:
+    return (start / _BUNDLE_FILE).is_file()
+
+
+def _read(trunk: nn.Module, start: Path) -> dict[str, Tensor]:
+    if _is_bundle(start):
+        return _read_bundle(start)
+    return _read_folder(trunk, start) if start.is_dir() else _read_file(start)
+
+
+def _read_bundle(folder: Path) -> dict[str, Tensor]:
+    """The trunk of the bundle's cell model."""
+    stored = load_bundle(folder).tensors("cells")
+    own = {n.removeprefix(_TRUNK): v for n, v in stored.items() if n.startswith(_TRUNK)}
+    return {name: torch.from_numpy(value) for name, value in own.items()}
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:

@@ -40,6 +40,13 @@ ENCODERS: dict[str, EncoderEntry] = {
     "nanodet": EncoderEntry(
         "koilo.encoders.nanodet:NanoDetTrunk", "Apache-2.0 (RangiLyu/nanodet)", {"n_stages": 3}
     ),
+    "nanodet_frozen_norm": EncoderEntry(
+        "koilo.encoders.nanodet:NanoDetTrunk",
+        "Apache-2.0 (RangiLyu/nanodet)",
+        {"n_stages": 3, "frozen_norm": True},
+        mpp=0.75,
+        input_px=64,
+    ),
     "plain": EncoderEntry(
         "koilo.encoders.plain:PlainTrunk",
         "Apache-2.0",

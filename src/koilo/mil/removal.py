@@ -9,6 +9,10 @@ asked, so that a test costs milliseconds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,11 +23,53 @@ LIMIT = 32
 """Most cells removed. A call that rests on more of them rests on no cell a reader could check."""
 
 
+@dataclass(frozen=True)
+class Boxes:
+    """What a head sees of a slide: one cell may be boxed several times, and goes as a whole."""
+
+    features: NDArray[np.floating]
+    """(N, D), of the cell classifier, best detection first"""
+    probabilities: NDArray[np.floating]
+    """(N, C), of the cell classes"""
+    cell: NDArray[np.integer]
+    """(N,), 0 … M - 1: which cell each box is of"""
+
+    @cached_property
+    def n_cells(self) -> int:
+        """How many cells the boxes are of."""
+        return len(np.unique(self.cell))
+
+    def of(self, cells: Sequence[int]) -> list[int]:
+        """Rows of all boxes of these cells."""
+        return np.flatnonzero(np.isin(self.cell, list(cells))).tolist()
+
+    def p_without(self, head: SlideHead, sets: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """1 - p(NILM) of the slide without each set of cells (S,)."""
+        removed = [self.of(cells) for cells in sets]
+        return head.p_positive_without(self.features, self.probabilities, removed)
+
+    def shares(self, head: SlideHead, without: Sequence[int] = ()) -> NDArray[np.float32] | None:
+        """Contribution of each cell (M,), all its boxes together; NaN for cells not read."""
+        seen = np.setdiff1d(np.arange(len(self.cell)), self.of(without))
+        found = head.contributions(self.features[seen], self.probabilities[seen])
+        if found is None:
+            return None
+        read = np.isfinite(found)
+        n_slots = int(self.cell.max()) + 1
+        total = np.bincount(self.cell[seen][read], found[read], n_slots)
+        n_read = np.bincount(self.cell[seen][read], minlength=n_slots)
+        return np.where(n_read > 0, total, np.nan).astype(np.float32)
+
+    def read_by(self, head: SlideHead) -> Boxes:
+        """The boxes that the head reads, its best ``top_k``: none moves up for one removed."""
+        first = slice(head.top_k)
+        return Boxes(self.features[first], self.probabilities[first], self.cell[first])
+
+
 def find_removal(
     head: SlideHead,
-    features: NDArray[np.floating],
-    probabilities: NDArray[np.floating],
-    contributions: NDArray[np.floating],
+    boxes: Boxes,
+    shares: NDArray[np.floating],
     threshold: float,
     limit: int = LIMIT,
 ) -> Removal:
@@ -31,61 +77,38 @@ def find_removal(
 
     Args:
         head: the slide head.
-        features: (N, D), of the cell classifier, best detection first; N is 1 at least.
-        probabilities: (N, C), of the cell classes, in the same order.
-        contributions: (N,) of the head; cells at or below 0, or NaN, stay.
+        boxes: of the slide, one at least.
+        shares: (M,) contribution of each cell; those at or below 0, or NaN, stay.
         threshold: p_positive at or over it is positive, as the slide is with all its cells.
         limit: most cells removed; one cell always stays.
     """
-    features, probabilities = features[: head.top_k], probabilities[: head.top_k]
-    most = min(limit, len(features) - 1)
+    boxes = boxes.read_by(head)
+    most = min(limit, boxes.n_cells - 1)
     taken: list[int] = []
-    shares: NDArray[np.floating] | None = contributions[: head.top_k]
-    lowest = float(head.p_positive_without(features, probabilities, [[]])[0])
-    while shares is not None and len(taken) < most:
-        ranked = np.argsort(-np.nan_to_num(shares, nan=-np.inf), kind="stable")
-        more = ranked[: min(int((shares > 0).sum()), most - len(taken))].tolist()
+    left: NDArray[np.floating] | None = shares
+    lowest = float(boxes.p_without(head, [[]])[0])
+    while left is not None and len(taken) < most:
+        ranked = np.argsort(-np.nan_to_num(left, nan=-np.inf), kind="stable")
+        more = ranked[: min(int((left > 0).sum()), most - len(taken))].tolist()
         if not more:
             break
         sets = [taken + more[: n + 1] for n in range(len(more))]
-        p = head.p_positive_without(features, probabilities, sets)
+        p = boxes.p_without(head, sets)
         below = np.flatnonzero(p < threshold)
         if len(below):
-            return _spare(head, features, probabilities, sets[below[0]], threshold, limit)
+            return _spare(head, boxes, sets[below[0]], threshold, limit)
         taken, lowest = sets[-1], float(p[-1])
-        shares = _shares_of_rest(head, features, probabilities, taken)
+        left = boxes.shares(head, without=taken)
     return Removal(False, (), lowest, limit)
 
 
-def _shares_of_rest(
-    head: SlideHead,
-    features: NDArray[np.floating],
-    probabilities: NDArray[np.floating],
-    taken: list[int],
-) -> NDArray[np.float32] | None:
-    """Contributions (N,) where the cells ``taken`` are gone, NaN for these."""
-    rest = np.setdiff1d(np.arange(len(features)), taken)
-    found = head.contributions(features[rest], probabilities[rest])
-    if found is None:
-        return None
-    shares = np.full(len(features), np.nan, dtype=np.float32)
-    shares[rest] = found
-    return shares
-
-
 def _spare(
-    head: SlideHead,
-    features: NDArray[np.floating],
-    probabilities: NDArray[np.floating],
-    taken: list[int],
-    threshold: float,
-    limit: int,
+    head: SlideHead, boxes: Boxes, taken: list[int], threshold: float, limit: int
 ) -> Removal:
     """Put back every cell whose return leaves the slide below its threshold."""
     kept = taken
     for cell in taken[-2::-1]:  # the last one turned the slide: it cannot be spared
         fewer = [other for other in kept if other != cell]
-        if head.p_positive_without(features, probabilities, [fewer])[0] < threshold:
+        if boxes.p_without(head, [fewer])[0] < threshold:
             kept = fewer
-    p = float(head.p_positive_without(features, probabilities, [kept])[0])
-    return Removal(True, tuple(kept), p, limit)
+    return Removal(True, tuple(kept), float(boxes.p_without(head, [kept])[0]), limit)

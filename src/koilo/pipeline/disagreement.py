@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from koilo.evaluate.ranking import TOP
 from koilo.taxonomy import NEGATIVE, fold_members, severity
-from koilo.types import Cell, Disagreement
+from koilo.types import Cell, Disagreement, Mismatch
 
 HIGH_GRADE = frozenset({"ASC-H", "HSIL", "SCC", "AGC"})
 HIGH_P = 0.9
@@ -47,7 +47,7 @@ def find_disagreement(
     if set(fold_members(leading)) & set(fold_members(label)):
         return None
     own = [cell for cell in lesions if folds.get(cell.label, cell.label) == leading]
-    kind = "graver cells" if severity(leading) > severity(label) else "milder cells"
+    kind: Mismatch = "graver cells" if severity(leading) > severity(label) else "milder cells"
     return Disagreement(kind, label, leading, len(own), max(map(_p, own)))
 
 

@@ -20,15 +20,18 @@ from shapely.ops import unary_union
 from koilo.cells import read_crops
 from koilo.errors import SlideError
 from koilo.manifest import SlideEntry
+from koilo.mil.removal import Boxes
 from koilo.pipeline.assess import QualityMap, assess_slide, build_meter, draw_quality_map
+from koilo.pipeline.carry import add_reasons, share_out
 from koilo.pipeline.find import OVERLAP_PX, FoundCells, find_cells
 from koilo.pipeline.models import Models
+from koilo.pipeline.one_a_cell import one_row_a_cell
 from koilo.pipeline.pixel_size import mpp_flags, open_to_read
-from koilo.pipeline.reasons import add_contributions, add_reasons
 from koilo.pipeline.verdict import Call, judge_slide
 from koilo.pipeline.workers import Workers, open_workers, usable_cores
 from koilo.slides import Slide, tile_grid
 from koilo.slides.foreground import Foreground, foreground
+from koilo.taxonomy import NEGATIVE
 from koilo.types import Cell, SlideResult
 
 Watch = Callable[[int], AbstractContextManager[Callable[[float], None]]]
@@ -144,14 +147,19 @@ def _read(
         features, p_cells = _classify(models, crops, workers)
     with timer("head"):
         call, probabilities, attention = _call(models, slide, features, p_cells)
-        cells = list(_cells(found, p_cells, classifier.classes, attention))
+        centres_um = centres_px0 / slide.downsample_at(1.0)
+        kept, row = one_row_a_cell(centres_um, _suspicion(p_cells, classifier.classes))
+        if attention is not None:
+            attention = np.bincount(row, attention, len(kept)).astype(np.float32)
+        boxes = Boxes(features, p_cells, row)
+        shares = share_out(models, boxes)
     with timer("quality"):
         flags = mpp_flags(entry, settings.mpp, slide.file_mpp)
         quality, adequacy = assess_slide(
             found.measures,
             slide,
             area,
-            n_cells=len(crops),
+            n_cells=len(kept),
             suspicious=bool(call and call.positive),
             preparation=entry.preparation,
             limits=settings.limits,
@@ -168,16 +176,16 @@ def _read(
         p_positive=call.p_positive if call else None,
         positive=call.positive if call else None,
         threshold=models.threshold(slide.kind),
-        n_cells=len(crops),
-        cells=add_contributions(models, cells, features, p_cells),
+        n_cells=len(kept),
+        cells=tuple(_cells(found, p_cells, classifier.classes, kept, attention, shares)),
         image_quality=quality,
         adequacy=adequacy,
         slide=_slide_facts(slide, entry, area),
     )
-    with timer("reasons"):
-        result = add_reasons(result, call, models, features, p_cells, crops)
+    with timer("carry"):
+        result = add_reasons(result, call, models, boxes, features[kept], crops[kept])
     result = replace(result, seconds=timer.total())
-    return Reading(result, overview, frame, crops, quality_map, found.busy_s)
+    return Reading(result, overview, frame, crops[kept], quality_map, found.busy_s)
 
 
 def _overview(slide: Slide) -> tuple[NDArray[np.uint8], Frame]:
@@ -217,22 +225,30 @@ def _cells(
     found: FoundCells[Any],
     p_cells: NDArray[np.float32],
     classes: Sequence[str],
+    kept: NDArray[np.int64],
     attention: NDArray[np.float32] | None,
+    shares: NDArray[np.float32] | None,
 ) -> Iterator[Cell]:
-    """The kept cells, best detector score first."""
-    for index, (box, score) in enumerate(zip(found.boxes_px0, found.scores, strict=True)):
+    """The boxes ``kept``, best detector score first; ``attention`` and ``shares`` are of these."""
+    for row, index in enumerate(kept.tolist()):
         p = p_cells[index]
-        x_px0, y_px0, w_px0, h_px0 = (float(value) for value in box)
+        x_px0, y_px0, w_px0, h_px0 = (float(value) for value in found.boxes_px0[index])
         yield Cell(
             x_px0,
             y_px0,
             w_px0,
             h_px0,
-            detector_score=float(score),
+            detector_score=float(found.scores[index]),
             probabilities={name: float(v) for name, v in zip(classes, p, strict=True)},
             label=classes[int(np.argmax(p))],
-            attention=None if attention is None else float(attention[index]),
+            attention=None if attention is None else float(attention[row]),
+            contribution=None if shares is None or np.isnan(shares[row]) else float(shares[row]),
         )
+
+
+def _suspicion(p_cells: NDArray[np.float32], classes: Sequence[str]) -> NDArray[np.float32]:
+    """Probability of any class but NILM, (N,)."""
+    return 1 - p_cells[:, classes.index(NEGATIVE)]
 
 
 def _slide_facts(slide: Slide, entry: SlideEntry, area: Foreground) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class CohortConfig:
         default_factory=lambda: {"train": 10_000, "validation": 3_000, "test": 6_000}
     )
     """cells drawn for training, for validation and for the tests, from which slides are dealt"""
-    sharpness: float = 5.0
+    sharpness: float = 2.0
     """by what the fitted noise of the detector's logit is divided (see docs/cohort.md)"""
     calibration_slides: int = 16
     """slides drawn, as attributes, in each round of finding a centre's rates of mimics"""

@@ -113,7 +113,7 @@ def _normal() -> list[CohortKind]:
         CohortKind(
             _like("parabasal", nucleus_aspect=Spread(1.3, 0.14, 1, 2.2),
                   cell_um=Spread(16, 0.16, 12, 26), nucleus_um2=Spread(38, 0.2, 22, 58), **dense),
-            "normal", 0.8, _ANY,
+            "normal", 0.4, _ANY,
         ),
         CohortKind(
             _like("metaplastic_mature", nucleus_um2=Spread(40, 0.2, 24, 60), **dense),
@@ -122,7 +122,7 @@ def _normal() -> list[CohortKind]:
         CohortKind(
             _like("endocervical", nucleus_um2=Spread(44, 0.2, 26, 62), vacuoles=0.2,
                   nucleus_aspect=Spread(1.4, 0.16, 1, 2.4), **dark),
-            "normal", 1.2, _ANY,
+            "normal", 0.6, _ANY,
         ),
     ]  # fmt: skip
 

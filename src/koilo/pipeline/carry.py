@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from koilo.mil.removal import find_removal
+from koilo.mil.removal import Boxes, find_removal
 from koilo.pipeline.disagreement import find_disagreement
 from koilo.pipeline.doubt import judge_doubt
 from koilo.pipeline.models import Models
 from koilo.pipeline.verdict import Call
-from koilo.types import Cell, SlideResult
+from koilo.types import SlideResult
 
 
-def add_contributions(
-    models: Models,
-    cells: Sequence[Cell],
-    features: NDArray[np.float32],
-    p_cells: NDArray[np.float32],
-) -> tuple[Cell, ...]:
-    """The cells with what each contributes to the call, where the head can say.
-
-    Args:
-        models: of the bundle.
-        cells: best detection first.
-        features: (N, D) of the same cells.
-        p_cells: (N, C) of the same cells.
-    """
-    found = models.head.contributions(features, p_cells) if len(cells) else None
-    if found is None:
-        return tuple(cells)
-    return tuple(
-        cell if np.isnan(value) else replace(cell, contribution=float(value))
-        for cell, value in zip(cells, found, strict=True)
-    )
+def share_out(models: Models, boxes: Boxes) -> NDArray[np.float32] | None:
+    """Contribution of each cell to the call (M,), NaN where it was not read; None where unknown."""
+    return boxes.shares(models.head) if len(boxes.cell) else None
 
 
 def add_reasons(
     result: SlideResult,
     call: Call | None,
     models: Models,
+    boxes: Boxes,
     features: NDArray[np.float32],
-    p_cells: NDArray[np.float32],
     crops: NDArray[np.uint8],
 ) -> SlideResult:
     """The result with removal test, disagreement, likeness to the training data and doubt.
@@ -53,9 +34,9 @@ def add_reasons(
         result: the reading, with its cells and their contributions.
         call: None where there was no cell.
         models: of the bundle.
-        features: (N, D) of ``result.cells``.
-        p_cells: (N, C) of ``result.cells``.
-        crops: uint8 (N, P, P, 3) of ``result.cells``.
+        boxes: all that the head saw.
+        features: (M, D) of ``result.cells``.
+        crops: uint8 (M, P, P, 3) of ``result.cells``.
     """
     kind = str(result.slide["kind"])
     removal = disagreement = ood_score = None
@@ -64,12 +45,9 @@ def add_reasons(
         disagreement = find_disagreement(call.label, call.positive, result.cells, folds)
         if models.likeness is not None:
             ood_score = models.likeness.ood_score(features, crops)
-        shares = [cell.contribution for cell in result.cells]
-        if call.positive and any(value is not None for value in shares):
-            removal = find_removal(
-                models.head, features, p_cells, np.array(shares, np.float64),
-                models.threshold(kind),
-            )  # fmt: skip
+        shares = np.array([cell.contribution for cell in result.cells], np.float64)  # None: NaN
+        if call.positive and np.isfinite(shares).any():
+            removal = find_removal(models.head, boxes, shares, models.threshold(kind))
     assert result.image_quality is not None
     doubt = judge_doubt(
         call,
