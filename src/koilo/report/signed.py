@@ -113,5 +113,5 @@ def suggestion(signature: Signature | None, language: Language) -> Suggestion | 
 
 
 def _fact(name: str, value: Any, language: Language) -> str:
-    text = language.texts.get(f"fact.{name}.{value}", str(value))
+    text = language.texts.get(f"case.{name}.{value}", str(value))
     return language.plain(f"fact.{name}", value=text)
