@@ -212,4 +212,4 @@ def test_no_english_is_left_in_the_chinese_page_but_class_codes(tmp_path, positi
         if step == 0:
             sign(replace(first, **more))
     assert "阴道镜检查" in page
-    assert "年龄 47，HPV 不详，病史：无，妊娠：否" in page
+    assert "年龄 47；HPV 不详；病史：无；妊娠：否" in page

@@ -104,7 +104,7 @@ def suggestion(signature: Signature | None, language: Language) -> Suggestion | 
         headline=headline,
         table=t("follow_up.table", name=said["table"], version=said["version"]),
         source=str(said["source"]),
-        facts=t("list.comma").join(
+        facts=t("list.semicolon").join(
             _fact(name, value, language) for name, value in said["facts"].items()
         ),
         note=None if note is None else language.phrase(str(note)),
