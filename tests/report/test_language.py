@@ -18,7 +18,7 @@ from koilo.report.sign import SignConfig, sign
 from koilo.signatures import ADEQUACIES, MEANINGS, ORGANISMS
 from koilo.taxonomy import CYTOLOGY, load_table
 from koilo.taxonomy.follow_up import HISTORIES, OUTCOMES, REASONS, TABLES, load_follow_up
-from koilo.types import Adequacy, ImageQuality
+from koilo.types import Adequacy, Disagreement, ImageQuality, Removal
 
 from .slide_folder import write_slide
 
@@ -57,17 +57,12 @@ def test_every_key_that_the_templates_ask_for_exists_and_none_is_idle():
         asked |= set(re.findall(r'else t\("([\w.]+)"', text))
     asked = {key for key in asked if key in TEXTS["en"]}
     made = (
-        "case.",
-        "class.",
-        "signed.",
-        "adequacy.",
-        "zone.",
-        "category.",
-        "organism.",
-        "meaning.",
+        "case. class. signed. adequacy. zone. category. organism. meaning. outcome. reason. fact."
     )
-    made += ("outcome.", "reason.", "fact.", "notice.", "flag.", "obscuring.", "follow_up.")
-    idle = [key for key in TEXTS["en"] if key not in asked and not key.startswith(made)]
+    made += " notice. flag. obscuring. follow_up. reasons. removal."
+    idle = [
+        key for key in TEXTS["en"] if key not in asked and not key.startswith(tuple(made.split()))
+    ]
     assert idle == []
 
 
@@ -164,7 +159,7 @@ def test_no_english_is_left_in_the_chinese_page_but_class_codes(tmp_path, positi
     flags = ("pen", "bubbles", "edge", "missing", "blur", "mpp mismatch")
     vocabulary = [row["text"] for row in load_table("descriptions")["descriptions"]]
     cells = tuple(
-        replace(cell, descriptions=tuple(vocabulary[i % 18 : i % 18 + 3]))
+        replace(cell, descriptions=tuple(vocabulary[i % 18 : i % 18 + 3]), contribution=0.1)
         for i, cell in enumerate(positive.cells)
     )
     case = {
@@ -192,6 +187,19 @@ def test_no_english_is_left_in_the_chinese_page_but_class_codes(tmp_path, positi
             "settings": {"mpp": 0.2, "workers": 1},
         },
     )
+    slide = replace(
+        slide,
+        needs_human=True,
+        needs_human_why=(
+            "neither negative nor positive can be ruled out",
+            "called LSIL, but cells are most like HSIL+SCC",
+            "the score is like negative slides only, against the call",
+            slide.image_quality.verdict,
+        ),
+        ood_score=0.97,
+        removal=Removal(True, (0, 2), 0.2, 32),
+        disagreement=Disagreement("graver cells", "LSIL", "HSIL", 5, 0.91),
+    )
     folder = write_slide(tmp_path, slide, bundle)
     first = SignConfig(tmp_path, slide.slide_id, "王丽", "approved", "HSIL, AGC")
     more = {"organisms": "candida, herpes", "adequacy": "satisfactory", "hpv": "unknown"}
@@ -204,3 +212,4 @@ def test_no_english_is_left_in_the_chinese_page_but_class_codes(tmp_path, positi
         if step == 0:
             sign(replace(first, **more))
     assert "阴道镜检查" in page
+    assert "年龄 47；HPV 不详；病史：无；妊娠：否" in page

@@ -20,6 +20,10 @@ from .slide_folder import write_slide
 
 @pytest.fixture
 def pdftotext() -> str:
+    try:
+        import weasyprint  # noqa: F401  it loads Pango when it is imported
+    except (ImportError, OSError) as error:
+        skip_or_fail(f"WeasyPrint cannot be loaded ({error}): see .ci/system")
     path = shutil.which("pdftotext")
     if path is None:
         skip_or_fail("pdftotext is not installed (apt-get install poppler-utils)")

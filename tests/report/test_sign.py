@@ -156,7 +156,7 @@ def test_a_follow_up_takes_the_manifests_facts_and_carries_its_version(out):
     page = Page(report_html(out / "S-001"))
     assert page.fields["follow-up"] == ["expedited treatment"]
     assert "Table co-test-2019, version 1.0." in page.text
-    assert "age 34, HPV 16, history: none, pregnant: no" in page.text
+    assert "age 34; HPV positive, type 16; history: none; pregnant: no" in page.text
     assert "not an order" in page.text
     record = json.loads((out / "S-001" / "signatures.json").read_text())
     assert record["signatures"][0]["follow_up"]["version"] == "1.0"

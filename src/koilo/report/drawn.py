@@ -66,6 +66,7 @@ def draw(
     crops: Sequence[NDArray[np.uint8]] = (),
     crop_mpp: float | None = None,
     quality_map: QualityMap | tuple[NDArray[np.floating[Any]], Frame] | None = None,
+    lesion_maps: Mapping[int, NDArray[np.floating[Any]]] | None = None,
 ) -> Drawn:
     """Choose the cells to show and make the pictures; arguments as of `render_report`.
 
@@ -80,7 +81,7 @@ def draw(
         overview = OverviewPicture(uri, aspect, overview_frame)
     return Drawn(
         bundle={name: bundle_spec[name] for name in _BUNDLE if name in bundle_spec},
-        groups=gallery.build_gallery(result.cells, crops, classes),
+        groups=gallery.build_gallery(result.cells, crops, classes, lesion_maps),
         overview=overview,
         focus=_focus(quality_map, overview_rgb, overview_frame),
         crop_side_um=None if crop_mpp is None or not len(crops) else crops[0].shape[1] * crop_mpp,
@@ -93,7 +94,10 @@ def write_drawn(folder: Path, drawn: Drawn) -> None:
         {
             "label": group.label,
             "n_kept": group.n_kept,
-            "cells": [{"rank": shown.rank, "picture": shown.picture} for shown in group.cells],
+            "cells": [
+                {"rank": shown.rank, "picture": shown.picture, "outline": shown.outline}
+                for shown in group.cells
+            ],
         }
         for group in drawn.groups
     ]

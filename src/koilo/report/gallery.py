@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from koilo.report.outline import outline_path
 from koilo.report.pictures import CROP_SIDE_PX, jpeg_uri
 from koilo.taxonomy import NEGATIVE
 from koilo.types import Cell
@@ -34,6 +35,8 @@ class ShownCell:
     p_label: float | None
     p_positive: float
     picture: str
+    outline: str = ""
+    """SVG path in the unit square round what speaks most for a lesion; empty: not drawn"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,22 @@ class Group:
     cells: tuple[ShownCell, ...]
 
 
+def shown_cells(cells: Sequence[Cell], n_pictured: int) -> tuple[int, ...]:
+    """Rows of the cells that a gallery shows, most suspicious first: only these need an outline.
+
+    Args:
+        cells: of the slide, best detector score first.
+        n_pictured: how many of the first have a picture.
+    """
+    order = sorted(range(n_pictured), key=lambda i: _suspicion(cells[i]), reverse=True)
+    return tuple(_of_different_places(cells, order))
+
+
 def build_gallery(
-    cells: Sequence[Cell], crops: Sequence[NDArray[np.uint8]], class_order: Sequence[str]
+    cells: Sequence[Cell],
+    crops: Sequence[NDArray[np.uint8]],
+    class_order: Sequence[str],
+    lesion_maps: Mapping[int, NDArray[np.floating]] | None = None,
 ) -> tuple[Group, ...]:
     """Group the pictured cells by class and number them as they are shown.
 
@@ -58,6 +75,7 @@ def build_gallery(
         cells: of the slide, best detector score first.
         crops: uint8 (P, P, 3), aligned with the first cells.
         class_order: the cell head's classes, NILM first.
+        lesion_maps: row of a cell to where its crop looks like a lesion (P, P), for an outline.
 
     Raises:
         ValueError: there are more crops than cells.
@@ -67,9 +85,9 @@ def build_gallery(
             f"There are {len(crops)} crops for {len(cells)} cells. "
             "Crops are aligned with the first cells, one each."
         )
-    pictured = sorted(range(len(crops)), key=lambda i: _suspicion(cells[i]), reverse=True)
+    maps = lesion_maps or {}
     shown: dict[str, list[int]] = {}
-    for index in _of_different_places(cells, pictured):
+    for index in shown_cells(cells, len(crops)):
         shown.setdefault(cells[index].label, []).append(index)
     kept = Counter(cell.label for cell in cells)
     groups, number = [], 0
@@ -78,7 +96,8 @@ def build_gallery(
         for index in sorted(shown[label], key=lambda i: -cells[i].probabilities.get(label, 0.0)):
             number += 1
             picture = jpeg_uri(crops[index], side_px=CROP_SIDE_PX)
-            members.append(_shown(number, index + 1, cells[index], picture))
+            outline = outline_path(maps[index]) if index in maps else ""
+            members.append(_shown(number, index + 1, cells[index], picture, outline))
         groups.append(Group(label, kept[label], tuple(members)))
     return tuple(groups)
 
@@ -95,7 +114,8 @@ def shown_again(groups: Sequence[Mapping[str, Any]], cells: Sequence[Cell]) -> t
         for shown in group["cells"]:
             number += 1
             rank = int(shown["rank"])
-            members.append(_shown(number, rank, cells[rank - 1], str(shown["picture"])))
+            picture, outline = str(shown["picture"]), str(shown["outline"])
+            members.append(_shown(number, rank, cells[rank - 1], picture, outline))
         made.append(Group(str(group["label"]), int(group["n_kept"]), tuple(members)))
     return tuple(made)
 
@@ -131,7 +151,7 @@ def p_positive(cell: Cell) -> float:
     return cell.detector_score if negative is None else 1.0 - negative
 
 
-def _shown(number: int, rank: int, cell: Cell, picture: str) -> ShownCell:
+def _shown(number: int, rank: int, cell: Cell, picture: str, outline: str) -> ShownCell:
     return ShownCell(
         number=number,
         rank=rank,
@@ -139,6 +159,7 @@ def _shown(number: int, rank: int, cell: Cell, picture: str) -> ShownCell:
         p_label=cell.probabilities.get(cell.label),
         p_positive=p_positive(cell),
         picture=picture,
+        outline=outline,
     )
 
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from koilo.report import facts, words
 from koilo.report.language import load_language
+from koilo.report.reasons import human_text
 from koilo.report.render import environment
 from koilo.signatures import Signature
 from koilo.types import SlideResult
@@ -24,6 +25,7 @@ class Row:
     p_text: str
     threshold_text: str
     flags: tuple[str, ...]
+    human: str
     synthetic: str | None
     signed: str
 
@@ -61,6 +63,7 @@ def render_index(
             n_signed=sum(bool(row.signed) for row in rows),
             n_review=sum(row.headline.outcome == "review" for row in ranked),
             n_below=sum(row.headline.outcome == "below" for row in ranked),
+            n_human=sum(bool(row.result.needs_human) for row in read),
             n_rescan=sum("rescan" in (_verdict(row.result) or "") for row in read),
             synthetic=sorted({row.synthetic for row in rows if row.synthetic}),
             ignored=[(item, "") if isinstance(item, str) else tuple(item) for item in ignored],
@@ -92,6 +95,7 @@ def _row(result: SlideResult, signature: Signature | None) -> Row:
         p_text=p_text,
         threshold_text=threshold_text,
         flags=tuple(result.image_quality.flags) if result.image_quality is not None else (),
+        human=human_text(result, load_language("en")) if result.needs_human else "",
         synthetic=facts.synthetic_kind(result),
         signed="" if signature is None else _signed(signature),
     )

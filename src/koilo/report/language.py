@@ -22,7 +22,8 @@ from koilo.taxonomy import CYTOLOGY, fold_members
 
 LANGUAGES = ("en", "zh")
 
-_LETTER = re.compile("[A-Za-z]")
+_WORD = re.compile("[a-z]")
+"""Class codes and numbers hold no small letter; what holds one and is not known is others' text."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Language:
             parts = found.groups() if found else ()
             said = [self.phrase(part) for part in parts]
             if found and all(
-                a != b or not _LETTER.search(a) for a, b in zip(parts, said, strict=True)
+                a != b or not _WORD.search(a) for a, b in zip(parts, said, strict=True)
             ):
                 return translated.format(*said)
         head, colon, rest = text.partition(": ")

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import koilo
-from koilo.report import facts, gallery, marks, pictures, rows, signed, words
+from koilo.report import facts, gallery, marks, pictures, reasons, rows, signed, words
 from koilo.report.drawn import Drawn, OverviewPicture, draw
 from koilo.report.earlier import Earlier
 from koilo.report.laboratory import Laboratory
 from koilo.report.language import Language, load_language
 from koilo.report.marks import Frame
+from koilo.report.outline import OUTLINE_AT
 from koilo.report.pictures import QualityMap
 from koilo.signatures import Signature
 from koilo.taxonomy import NEGATIVE
@@ -73,6 +74,7 @@ def render_report(
     crops: Sequence[NDArray[np.uint8]] = (),
     crop_mpp: float | None = None,
     quality_map: QualityMap | tuple[NDArray[np.floating[Any]], Frame] | None = None,
+    lesion_maps: Mapping[int, NDArray[np.floating[Any]]] | None = None,
     language: str = "en",
 ) -> str:
     """The report a person reads, as HTML, before anybody signed.
@@ -86,6 +88,7 @@ def render_report(
         crop_mpp: the crops' pixel size in µm, for the scale bar.
         quality_map: blur per tile in µm (rows, columns), NaN where none was judged, its frame,
             and the limit above which a tile is out of focus.
+        lesion_maps: row of a cell to where its crop looks like a lesion (P, P), drawn as a line.
         language: of the page, one of `LANGUAGES`.
 
     Raises:
@@ -100,6 +103,7 @@ def render_report(
         crops=crops,
         crop_mpp=crop_mpp,
         quality_map=quality_map,
+        lesion_maps=lesion_maps,
     )
     return render_page(result, drawn, language=language)
 
@@ -162,6 +166,7 @@ def environment() -> jinja2.Environment:
     )
     made.globals.update(
         negative_class=NEGATIVE,
+        outline_at=OUTLINE_AT,
         page_font=markupsafe.Markup(_PAGE_FONT),
         worst_blur_um=pictures.WORST_BLUR_UM,
         koilo_version=koilo.__version__,
@@ -175,6 +180,8 @@ def environment() -> jinja2.Environment:
 def _reading(result: SlideResult, drawn: Drawn, language: Language) -> dict[str, Any]:
     """What the program has to say: everything of the page but the reader's part."""
     scope = facts.build_scope(drawn.bundle, language)
+    shown = [entry for group in drawn.groups for entry in group.cells]
+    numbers = {entry.rank - 1: entry.number for entry in shown}
     return {
         "t": language,
         "result": result,
@@ -191,8 +198,11 @@ def _reading(result: SlideResult, drawn: Drawn, language: Language) -> dict[str,
         "point": facts.find_operating_point(result, drawn.bundle, language),
         "bars": _bars(result.probabilities, language),
         "positive_texts": _positive_texts(result),
+        "reasons": reasons.build_reasons(result, numbers, language),
         "groups": drawn.groups,
-        "n_shown": sum(len(group.cells) for group in drawn.groups),
+        "n_shown": len(shown),
+        "contributed": any(entry.cell.contribution is not None for entry in shown),
+        "outlined": any(entry.outline for entry in shown),
         "counts": gallery.class_counts(result.cells, scope.cell_classes),
         "scale_bar": _scale_bar(drawn.crop_side_um),
         "overview": _overview(result, drawn.groups, drawn.overview),

@@ -104,7 +104,7 @@ def suggestion(signature: Signature | None, language: Language) -> Suggestion | 
         headline=headline,
         table=t("follow_up.table", name=said["table"], version=said["version"]),
         source=str(said["source"]),
-        facts=t("list.comma").join(
+        facts=t("list.semicolon").join(
             _fact(name, value, language) for name, value in said["facts"].items()
         ),
         note=None if note is None else language.phrase(str(note)),
@@ -113,5 +113,5 @@ def suggestion(signature: Signature | None, language: Language) -> Suggestion | 
 
 
 def _fact(name: str, value: Any, language: Language) -> str:
-    text = language.texts.get(f"fact.{name}.{value}", str(value))
+    text = language.texts.get(f"case.{name}.{value}", str(value))
     return language.plain(f"fact.{name}", value=text)

@@ -7,6 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from koilo.errors import KoiloError
 from koilo.files import remove_file, write_text
 from koilo.manifest import SlideEntry
@@ -43,6 +46,7 @@ def write_reading(folder: Path, reading: Reading, models: Models) -> SlideResult
         crops=list(reading.crops),
         crop_mpp=models.classifier.mpp,
         quality_map=focus,
+        lesion_maps=_lesion_maps(reading, models),
     )
     page = render_page(reading.result, drawn, laboratory=read_laboratory(folder.parent))
     report_s = time.monotonic() - started
@@ -55,6 +59,15 @@ def write_reading(folder: Path, reading: Reading, models: Models) -> SlideResult
     write_text(folder / REPORT, page)
     write_slide_result(folder, result)
     return replace(result, cells=())
+
+
+def _lesion_maps(reading: Reading, models: Models) -> dict[int, NDArray[np.float32]]:
+    """Where the crops that the report shows look like a lesion, by row of the cell."""
+    from koilo.report.gallery import shown_cells
+
+    rows = list(shown_cells(reading.result.cells, len(reading.crops)))
+    found = models.classifier.lesion_maps(reading.crops[rows]) if rows else None
+    return {} if found is None else dict(zip(rows, found, strict=True))
 
 
 def failed(folder: Path, entry: SlideEntry, key: str, error: str) -> SlideResult:

@@ -96,11 +96,14 @@ def render_summary(results: Sequence[SlideResult], run: RunFacts) -> str:
 
 _COLUMNS = (
     *("#", "slide", "result", "suggested for review", "p_positive", "threshold"),
-    *("cells", "image quality", "adequacy", "flags", "signed"),
+    *("cells", "image quality", "adequacy", "flags", "needs a human", "signed"),
 )
 
 
 def _row(number: int, result: SlideResult, run: RunFacts) -> tuple[str, ...]:
+    from koilo.report.language import load_language
+    from koilo.report.reasons import human_text
+
     outcome = {True: "review advised", False: "below the review threshold", None: "no result"}
     quality, adequacy = result.image_quality, result.adequacy
     synthetic = result.slide.get("synthetic")
@@ -116,6 +119,7 @@ def _row(number: int, result: SlideResult, run: RunFacts) -> tuple[str, ...]:
         quality.verdict if quality else "",
         adequacy.verdict if adequacy else "",
         "; ".join(flags),
+        human_text(result, load_language("en")),
         _signed(run.signatures.get(result.slide_id)),
     )
 
