@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,12 @@ def test_every_section_says_how_final_it_is(
     assert coded == [wanted[name] for name in names]
     bare = message_of(folder, snomed=False)
     assert all(str(obx[2]) != "CE" for obx in bare.segments("OBX"))
+
+
+def test_doubt_is_said_with_its_reasons(tmp_path: Path) -> None:
+    result = replace(make_result(), needs_human=True, needs_human_why=("odd thing",))
+    text = str(message_of(write_results(tmp_path, result) / "S-001"))
+    assert "odd thing" in text
 
 
 def test_the_patient_is_there_only_where_given_with_names_of_any_script(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from koilo.export.record import RESEARCH, Record
 from koilo.report.facts import build_headline
 from koilo.report.language import Language, load_language
+from koilo.report.reasons import human_text
 from koilo.report.rows import adequacy_text
 from koilo.report.signed import interpretation_text, reader_fields, signature_line, suggestion
 
@@ -57,6 +58,8 @@ def screening(record: Record) -> str:
     if result.image_quality is not None:
         verdict = words.phrase(result.image_quality.verdict)
         parts.append(f"{words.plain('row.quality')}: {verdict}")
+    if doubt := human_text(result, words):
+        parts.append(f"{words.plain('reasons.human')}: {doubt}")
     return _sentences(parts)
 
 
