@@ -164,12 +164,12 @@ def test_a_point_is_found_again_however_a_slide_lies(
     cos, sin = np.cos(angle), np.sin(angle)
     across = (sin, -cos) if mirrored else (-sin, cos)
     header, measures, groups, origin = Dataset(), Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing = [f"{value:.10g}" for value in spacing_mm]
+    measures.PixelSpacing = [f"{value:.10f}" for value in spacing_mm]
     groups.PixelMeasuresSequence = [measures]
     header.SharedFunctionalGroupsSequence = [groups]
-    header.ImageOrientationSlide = [f"{v:.12g}"[:16] for v in (cos, sin, 0, *across, 0)]
-    origin.XOffsetInSlideCoordinateSystem = f"{origin_mm[0]:.10g}"
-    origin.YOffsetInSlideCoordinateSystem = f"{origin_mm[1]:.10g}"
+    header.ImageOrientationSlide = [f"{v:.10f}" for v in (cos, sin, 0, *across, 0)]
+    origin.XOffsetInSlideCoordinateSystem = f"{origin_mm[0]:.10f}"
+    origin.YOffsetInSlideCoordinateSystem = f"{origin_mm[1]:.10f}"
     header.TotalPixelMatrixOriginSequence = [origin]
     source = DicomSource(header, (), positions_known=True, shared_frame=True)
     found = by_hand(header, source.to_mm(np.array(points)))
