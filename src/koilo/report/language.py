@@ -64,8 +64,8 @@ class Language:
                 return translated.format(*said)
         head, colon, rest = text.partition(": ")
         if colon and f"{head}:" in self.phrases:
-            parts = self.texts["list.semicolon"].join(map(self.phrase, rest.split("; ")))
-            return self.phrases[f"{head}:"] + parts
+            listed = self.texts["list.semicolon"].join(map(self.phrase, rest.split("; ")))
+            return self.phrases[f"{head}:"] + listed
         return text
 
     def class_name(self, label: str) -> str:

@@ -157,7 +157,7 @@ def suggest(
         facts: of the patient; one that is not given makes ``insufficient``, never a suggestion.
     """
     known = asdict(facts)
-    answer = {
+    answer: dict[str, Any] = {
         "table": table.name,
         "version": table.version,
         "source": table.source,
