@@ -5,7 +5,8 @@ r"""Put the default cytology bundle together: three trained models, locked thres
 
 The folders hold model.safetensors as `cric_detector.py final`, `cric_cells.py final` and
 `cric_fields.py final` leave them. The card's figures are read from docs/results. Weights are stored
-in half precision; the bundle is loaded once at the end as `koilo screen` would.
+in half precision; the bundle is loaded once at the end as `koilo screen` would. `doubt.py` gives it
+its bounds and its reference of likeness after this.
 """
 
 from __future__ import annotations

@@ -87,6 +87,11 @@ class Bundle:
             for name, value in loaded.items()
         }
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of all tensor files, those beside the stages too; each is read by `tensors`."""
+        return tuple(Path(file).stem for file in self.spec["sha256"])
+
     def operating_point(self, name: str) -> Mapping[str, Any]:
         """A locked threshold with the set it was locked on, its sensitivity, specificity and n.
 

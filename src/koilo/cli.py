@@ -32,6 +32,11 @@ VERBS: dict[str, Verb | str] = {
         "koilo.screen.run:ScreenConfig",
         "Screen slides, folders or a manifest of cytology slides into a results folder.",
     ),
+    "sign": Verb(
+        "koilo.report.sign:sign",
+        "koilo.report.sign:SignConfig",
+        "Sign one slide's result as a reader: who, what, and what the signature means.",
+    ),
     "classify": Verb(
         "koilo.cells.verb:classify",
         "koilo.cells.verb:ClassifyConfig",
@@ -84,6 +89,16 @@ VERBS: dict[str, Verb | str] = {
         "koilo.teach.score:score",
         "koilo.teach.score:ScoreConfig",
         "Score saved answers of a quiz by learner and class.",
+    ),
+    "export": Verb(
+        "koilo.export.verb:export",
+        "koilo.export.verb:ExportConfig",
+        "Write results as PDF, FHIR, HL7, DICOM or GeoJSON beside the report.",
+    ),
+    "deidentify": Verb(
+        "koilo.slides.deidentify:deidentify",
+        "koilo.slides.deidentify:DeidentifyConfig",
+        "Copy a slide without label and macro images, names, dates and private data.",
     ),
     "features": Verb(
         "koilo.mil.encode:features",

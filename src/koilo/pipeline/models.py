@@ -11,7 +11,9 @@ from koilo.bundle import Bundle
 from koilo.cells import CellClassifier, load_classifier
 from koilo.detect import Detector, load_detector
 from koilo.errors import BundleError
+from koilo.evaluate.conformal import DoubtBounds, read_bounds
 from koilo.mil import SlideHead, load_head
+from koilo.mil.likeness import Likeness, load_likeness
 
 _POINTS = {"slide": "sens95", "field": "sens95_field"}
 
@@ -25,6 +27,8 @@ class Models:
     classifier: CellClassifier
     head: SlideHead
     device: torch.device
+    likeness: Likeness | None = None
+    """what the training data looked like; None where the bundle does not say"""
 
     @property
     def top_k(self) -> int:
@@ -40,6 +44,10 @@ class Models:
     def threshold(self, kind: str) -> float:
         """The locked threshold of p_positive for a ``slide`` or a ``field``."""
         return float(self.bundle.operating_point(_POINTS[kind])["threshold"])
+
+    def bounds(self, kind: str) -> DoubtBounds | None:
+        """Scores of a ``slide`` or ``field`` whose call is open; None where none were locked."""
+        return read_bounds(self.bundle.operating_point(_POINTS[kind]))
 
 
 def load_models(bundle: Bundle, device: torch.device) -> Models:
@@ -57,11 +65,13 @@ def load_models(bundle: Bundle, device: torch.device) -> Models:
             load_classifier(bundle, device, views=views),
             load_head(bundle, device),
             device,
+            load_likeness(bundle),
         )
         if not models.kinds:
             raise ValueError(f"no threshold is locked: {' or '.join(_POINTS.values())} is needed")
         for kind in models.kinds:
             models.threshold(kind)
+            models.bounds(kind)
         if models.top_k < 1:
             raise ValueError(f"the detector's top_k is {models.top_k}; at least 1 cell is kept")
         _try_once(models)
@@ -84,6 +94,8 @@ def _try_once(models: Models) -> None:
             f"the cell model gives {probabilities.shape[1]} probabilities for "
             f"{len(classifier.classes)} classes"
         )
+    if models.likeness is not None:
+        models.likeness.ood_score(features, blank)
     p, _ = models.head.predict(features, probabilities)
     if len(p) != len(models.head.classes):
         raise ValueError(f"the head gives {len(p)} for {len(models.head.classes)} classes")

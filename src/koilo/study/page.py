@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 
 from koilo.evaluate.tables import Table, markdown
+from koilo.report.language import load_language
 from koilo.report.render import environment
-from koilo.report.words import RESEARCH_USE
 from koilo.study.shares import Values
 from koilo.study.tables import span
 
@@ -50,7 +50,7 @@ def render_markdown(values: Values, tables: Mapping[str, Table], facts: Mapping[
     """
     parts = [
         "# Reader study\n",
-        f"{RESEARCH_USE}\n",
+        f"{load_language('en').plain('use.research')}\n",
         "\n".join(f"- {name}: {value}" for name, value in facts.items()) + "\n",
         f"{summary(values)}\n",
         *[f"**{notice}**\n" for notice in values["notices"]],

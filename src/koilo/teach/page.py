@@ -12,8 +12,8 @@ from importlib.resources import files
 import jinja2
 import markupsafe
 
+from koilo.report.language import load_language
 from koilo.report.render import environment
-from koilo.report.words import class_name
 
 NOTICE = "For teaching. Research use only. Not for clinical diagnosis."
 
@@ -46,6 +46,7 @@ def render_quiz(
     """
     script = files("koilo.teach").joinpath("templates/quiz.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    class_name = load_language("en").class_name
     data = {
         "quiz": quiz_id,
         "classes": [{"name": name, "meaning": class_name(name)} for name in classes],
