@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from koilo.files import write_text
 from koilo.report.drawn import Drawn, read_drawn
-from koilo.report.earlier import find_earlier
+from koilo.report.earlier import Earlier, find_earlier
 from koilo.report.laboratory import read_laboratory
 from koilo.report.render import render_page
 from koilo.results import REPORT, read_slide_result
@@ -34,17 +35,25 @@ def moved_report(folder: Path, result: SlideResult) -> str:
     return _page(folder, result, "en")
 
 
-def rewrite_report(folder: Path) -> None:
-    """Write a slide's report.html anew; errors as of `report_html`."""
-    write_text(folder / REPORT, report_html(folder))
+def rewrite_report(folder: Path, earlier: Sequence[Earlier] | None = None) -> None:
+    """Write a slide's report.html anew; errors as of `report_html`.
+
+    Args:
+        folder: the slide's results.
+        earlier: earlier slides of the case where they are known; else they are looked for.
+    """
+    standing_signature(folder)
+    write_text(folder / REPORT, _page(folder, read_slide_result(folder), "en", earlier))
 
 
-def _page(folder: Path, result: SlideResult, language: str) -> str:
+def _page(
+    folder: Path, result: SlideResult, language: str, earlier: Sequence[Earlier] | None = None
+) -> str:
     return render_page(
         result,
         Drawn({}) if result.status == "failed" else read_drawn(folder, result),
         signatures=read_signatures(folder),
-        earlier=find_earlier(folder, result),
+        earlier=find_earlier(folder, result) if earlier is None else earlier,
         laboratory=read_laboratory(folder.parent),
         language=language,
     )

@@ -193,13 +193,15 @@ class _Run:
         from koilo.report.earlier import case_of, compare
         from koilo.report.page import rewrite_report
 
-        results = self.ledger.in_order()
-        touched = {case_of(result) for result in self.read} - {""}
-        for result in results:
-            folder = self.config.out / result.slide_id
-            if case_of(result) in touched and compare(self.config.out, result, results):
+        cases: dict[str, list[SlideResult]] = {case_of(result): [] for result in self.read}
+        cases.pop("", None)
+        for result in self.ledger.in_order():
+            cases.get(case_of(result), []).append(result)
+        for result, others in [(one, case) for case in cases.values() for one in case]:
+            earlier = compare(self.config.out, result, others)
+            if earlier:
                 try:
-                    rewrite_report(folder)
+                    rewrite_report(self.config.out / result.slide_id, earlier)
                 except OutputError as error:  # a changed signed slide, an older koilo's result
                     log.error("%s: its report was not written anew: %s", result.slide_id, error)
 

@@ -50,7 +50,7 @@ def render_markdown(values: Values, tables: Mapping[str, Table], facts: Mapping[
     """
     parts = [
         "# Reader study\n",
-        f"{load_language('en').plain('use.research')}\n",
+        load_language("en").plain("use.research") + "\n",
         "\n".join(f"- {name}: {value}" for name, value in facts.items()) + "\n",
         f"{summary(values)}\n",
         *[f"**{notice}**\n" for notice in values["notices"]],
@@ -69,6 +69,7 @@ def render_html(values: Values, tables: Mapping[str, Table], facts: Mapping[str,
         _templates()
         .get_template("study.html")
         .render(
+            t=load_language("en"),
             facts=facts,
             summary=summary(values),
             notices=values["notices"],

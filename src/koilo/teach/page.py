@@ -46,10 +46,10 @@ def render_quiz(
     """
     script = files("koilo.teach").joinpath("templates/quiz.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    class_name = load_language("en").class_name
+    language = load_language("en")
     data = {
         "quiz": quiz_id,
-        "classes": [{"name": name, "meaning": class_name(name)} for name in classes],
+        "classes": [{"name": name, "meaning": language.class_name(name)} for name in classes],
         "questions": [asdict(question) for question in questions],
     }
     return (
