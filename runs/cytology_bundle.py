@@ -5,8 +5,8 @@ r"""Put the default cytology bundle together: three trained models, locked thres
 
 The folders hold model.safetensors as `cric_detector.py final`, `cric_cells.py final` and
 `cric_fields.py final` leave them. The card's figures are read from docs/results. Weights are stored
-in half precision; the bundle is loaded once at the end as `koilo screen` would. Descriptions belong
-to one cell model: `runs/descriptions.py --bundle` puts them in afterwards.
+in half precision; the bundle is loaded once at the end as `koilo screen` would. Then `doubt.py`
+gives it its bounds and its reference of likeness, `descriptions.py` what is said of cells.
 """
 
 from __future__ import annotations

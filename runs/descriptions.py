@@ -39,6 +39,7 @@ from description_figures import (
     paraphrase_figures,
     text_table,
 )
+from doubt import TITLE
 from koilo.bundle import Bundle, add_stage, load_bundle
 from koilo.cells import CellClassifier, load_classifier
 from koilo.cells.predict import BACKGROUND, build_cell_net
@@ -107,7 +108,10 @@ def main() -> None:
         stage = build_stage(trained, bundle.stage("cells")["classes"])
         tensors = {name: v.numpy() for name, v in trained.model.state_dict().items()}
         points = bundle.spec["operating_points"]
-        add_stage(args.bundle, "descriptions", stage, tensors, write_card(points, args.out.parent))
+        card = write_card(points, args.out.parent)
+        _, doubt, section = bundle.card.partition(TITLE)  # `doubt.py` writes the last section
+        card = f"{card.rstrip()}\n\n{doubt}{section}" if doubt else card
+        add_stage(args.bundle, "descriptions", stage, tensors, card)
         load_descriptions(load_bundle(args.bundle))
 
 

@@ -20,14 +20,14 @@ from koilo.results import (
     write_slide_result,
     write_slides_csv,
 )
-from koilo.types import Adequacy, Cell, ImageQuality, SlideResult
+from koilo.types import Adequacy, Cell, Disagreement, ImageQuality, Removal, SlideResult
 
 P = {"NILM": 0.25, "LSIL": 0.5, "HSIL": 0.25}
 
 
 def make(slide_id="a", **changes) -> SlideResult:
     cells = (
-        Cell(100.5, 200.25, 80.0, 82.0, 0.9, P, "LSIL", 0.75),
+        Cell(100.5, 200.25, 80.0, 82.0, 0.9, P, "LSIL", 0.75, 1.5),
         Cell(10.0, 20.0, 30.0, 40.0, 0.4, {"NILM": 1.0, "LSIL": 0.0, "HSIL": 0.0}, "NILM", 0.25),
     )
     result = SlideResult(
@@ -69,12 +69,46 @@ def test_a_result_comes_back_as_it_was_written(tmp_path):
     assert read_slide_result(tmp_path / "a", with_cells=False) == make(cells=())
 
 
+def test_reasons_come_back_and_two_of_them_stand_in_the_table(tmp_path):
+    doubted = make(
+        needs_human=True,
+        needs_human_why=("neither negative nor positive can be ruled out", "rescan: blurred"),
+        possible_calls=("negative", "positive"),
+        ood_score=0.25,
+        removal=Removal(True, (1, 0), 0.21, 32),
+        disagreement=Disagreement("graver cells", "LSIL", "HSIL+SCC", 3, 0.9),
+    )
+    write_slide_result(tmp_path / "a", doubted)
+    assert read_slide_result(tmp_path / "a") == doubted
+    write_slides_csv(tmp_path, [doubted, make("b", needs_human=False), make("c")])
+    rows = rows_of(tmp_path / "slides.csv")
+    assert [row["needs_human"] for row in rows] == ["true", "false", ""]
+    assert [row["ood_score"] for row in rows] == ["0.25", "", ""]
+    assert {row["positive"] for row in rows} == {"true"}
+
+
+def test_a_result_of_an_earlier_version_is_read_with_its_reasons_unknown(tmp_path):
+    write_slide_result(tmp_path / "a", make())
+    path = tmp_path / "a" / RESULT
+    value = json.loads(path.read_text())
+    for name in ("needs_human", "needs_human_why", "possible_calls", "ood_score", "removal",
+                 "disagreement"):  # fmt: skip
+        del value[name]
+    path.write_text(json.dumps(value))
+    table = pq.read_table(tmp_path / "a" / CELLS).drop_columns(["contribution"])
+    pq.write_table(table, tmp_path / "a" / CELLS)
+    old = read_slide_result(tmp_path / "a")
+    assert (old.needs_human, old.removal, old.possible_calls) == (None, None, ())
+    assert {cell.contribution for cell in old.cells} == {None}
+
+
 def test_the_cells_table_has_the_columns_of_the_contract_best_first(tmp_path):
     write_slide_result(tmp_path / "a", make())
     table = pq.read_table(tmp_path / "a" / CELLS)
     assert table.column_names == [
         *("x_px0", "y_px0", "w_px0", "h_px0", "detector_score"),
-        *("p_NILM", "p_LSIL", "p_HSIL", "label", "attention", "descriptions", "flags"),
+        *("p_NILM", "p_LSIL", "p_HSIL", "label", "attention"),
+        *("contribution", "descriptions", "flags"),
         *("nucleus_um2", "nc_area", "contour", "nuclear_od", "halo_ratio"),
         *("nucleus_ratio", "darkness_ratio", "text_space"),
     ]

@@ -87,6 +87,11 @@ class Bundle:
             for name, value in loaded.items()
         }
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of all tensor files, those beside the stages too; each is read by `tensors`."""
+        return tuple(Path(file).stem for file in self.spec["sha256"])
+
     def operating_point(self, name: str) -> Mapping[str, Any]:
         """A locked threshold with the set it was locked on, its sensitivity, specificity and n.
 
@@ -184,12 +189,19 @@ def add_stage(
         BundleError: there is no whole bundle in ``folder``.
         OutputError: the folder cannot be written.
     """
+    from safetensors.numpy import save
+
     bundle = load_bundle(folder)
-    others = [Path(file).stem for file in bundle.spec["sha256"] if file != f"{name}.safetensors"]
-    every = {other: bundle.tensors(other) for other in others}  # what is beside the stages too
-    spec = {key: value for key, value in bundle.spec.items() if key not in ("format", "sha256")}
-    spec["stages"] = {**bundle.spec["stages"], name: dict(stage)}
-    return write_bundle(folder, spec, {**every, name: tensors}, card)
+    halves = {k: v.astype(np.float16) if v.dtype.kind == "f" else v for k, v in tensors.items()}
+    file = f"{name}.safetensors"
+    write_bytes(folder / file, save(halves))
+    spec = dict(bundle.spec)
+    spec["stages"] = {**spec["stages"], name: dict(stage)}
+    spec["sha256"] = {**spec["sha256"], file: sha256_file(folder / file)}
+    _check_spec(folder, spec)
+    write_text(folder / "card.md", card)
+    write_json(folder / "bundle.json", spec)
+    return load_bundle(folder)
 
 
 def _locate(name_or_path: str | Path) -> Path:

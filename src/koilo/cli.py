@@ -32,6 +32,11 @@ VERBS: dict[str, Verb | str] = {
         "koilo.screen.run:ScreenConfig",
         "Screen slides, folders or a manifest of cytology slides into a results folder.",
     ),
+    "sign": Verb(
+        "koilo.report.sign:sign",
+        "koilo.report.sign:SignConfig",
+        "Sign one slide's result as a reader: who, what, and what the signature means.",
+    ),
     "classify": Verb(
         "koilo.cells.verb:classify",
         "koilo.cells.verb:ClassifyConfig",
@@ -79,6 +84,27 @@ VERBS: dict[str, Verb | str] = {
         "koilo.evaluate.drift_report:DriftConfig",
         "Say whether two results folders differ, measure by measure; needs no labels.",
     ),
+    "study": "koilo.study.verb:ACTIONS",
+    "quiz": Verb(
+        "koilo.teach.verb:quiz",
+        "koilo.teach.verb:QuizConfig",
+        "Write a quiz of labelled cells as one page that works without a network.",
+    ),
+    "quiz score": Verb(
+        "koilo.teach.score:score",
+        "koilo.teach.score:ScoreConfig",
+        "Score saved answers of a quiz by learner and class.",
+    ),
+    "export": Verb(
+        "koilo.export.verb:export",
+        "koilo.export.verb:ExportConfig",
+        "Write results as PDF, FHIR, HL7, DICOM or GeoJSON beside the report.",
+    ),
+    "deidentify": Verb(
+        "koilo.slides.deidentify:deidentify",
+        "koilo.slides.deidentify:DeidentifyConfig",
+        "Copy a slide without label and macro images, names, dates and private data.",
+    ),
     "features": Verb(
         "koilo.mil.encode:features",
         "koilo.mil.encode:FeaturesConfig",
@@ -96,7 +122,10 @@ VERBS: dict[str, Verb | str] = {
     ),
 }
 
-LINES = {"train": "Train a model by a recipe; every setting is a flag or a line of --config."}
+LINES = {
+    "train": "Train a model by a recipe; every setting is a flag or a line of --config.",
+    "study": "Plan a reader study, join its forms, and measure readers with and without AI.",
+}
 
 _NOTICE = "Research use only: not for diagnosis."
 

@@ -4,6 +4,7 @@ A verb is a function of one frozen dataclass. Its fields are the flags, the YAML
 arguments of the library call; the string under a field is its help. A field's ``metadata`` may say
 
 * ``positional``: given by place on the command line, ``"one"`` or ``"many"``;
+* ``many``: True where a flag takes several words, as ``--to pdf fhir``;
 * ``result``: False where the field cannot touch a result (``out``, ``workers`` …), which leaves it
   out of the fingerprint. Forgetting it costs time, never a wrong result.
 """
@@ -99,6 +100,17 @@ def _build_parser(config_class: type[Any], prog: str, description: str) -> Any:
                 help=helps.get(field.name, ""),
                 metavar=field.name.upper(),
                 **extra,
+            )
+            skip.add(field.name)
+        elif field.metadata.get("many"):
+            parser.add_argument(
+                f"--{field.name}",
+                nargs="+",
+                type=str,
+                required=not _has_default(field),
+                default=_default(field) if _has_default(field) else None,
+                help=helps.get(field.name, ""),
+                metavar=field.name.upper(),
             )
             skip.add(field.name)
         elif field.type in ("bool", bool) and field.default is False:

@@ -19,17 +19,40 @@ from typing import Any
 from koilo import __version__
 from koilo.errors import OutputError
 from koilo.files import atomic_path, remove_file, write_json, write_text
-from koilo.types import CELL_MEASURES, Adequacy, Cell, ImageQuality, SlideResult
+from koilo.types import (
+    CELL_MEASURES,
+    Adequacy,
+    Cell,
+    Disagreement,
+    ImageQuality,
+    Removal,
+    SlideResult,
+)
 
 RESULT = "result.json"
 CELLS = "cells.parquet"
 GEOJSON = "cells.geojson"
 REPORT = "report.html"
+DRAWN = "report.json"
+"""what report.html is drawn from beside the result (koilo.report.drawn)"""
 SLIDES_CSV = "slides.csv"
+
+EXPORTED = (
+    *("report.pdf", "fhir.json", "oru.hl7", "sr.dcm"),
+    *("annotations.dcm", "quality_seg.dcm", "cells.geojson.gz"),
+)
+"""what `koilo export` writes of a result"""
 
 FORMAT = 1
 
 _BOX = ("x_px0", "y_px0", "w_px0", "h_px0", "detector_score")
+_WEIGHTS = ("attention", "contribution")
+_RECORDS = {
+    "image_quality": ImageQuality,
+    "adequacy": Adequacy,
+    "removal": Removal,
+    "disagreement": Disagreement,
+}
 _UUIDS = uuid.uuid5(uuid.NAMESPACE_URL, "koilo:cells")
 _COLOURS = {
     "NILM": (120, 144, 156),
@@ -55,7 +78,7 @@ def write_slide_result(folder: Path, result: SlideResult) -> None:
     """
     remove_file(folder / RESULT)
     if result.status == "failed":
-        for name in (CELLS, GEOJSON, REPORT):
+        for name in (CELLS, GEOJSON, REPORT, DRAWN):
             remove_file(folder / name)
         kept = ("slide_id", "path", "status", "error", "fingerprint")
         write_json(folder / RESULT, {"format": FORMAT} | {k: getattr(result, k) for k in kept})
@@ -65,6 +88,16 @@ def write_slide_result(folder: Path, result: SlideResult) -> None:
     value = asdict(replace(result, cells=()))
     del value["cells"]
     write_json(folder / RESULT, {"format": FORMAT} | value)
+
+
+def remove_exports(folder: Path) -> None:
+    """Remove what `koilo export` wrote of a slide whose result or signature is no longer the same.
+
+    Raises:
+        OutputError: the folder cannot be changed.
+    """
+    for name in EXPORTED:
+        remove_file(folder / name)
 
 
 def read_slide_result(folder: Path, *, with_cells: bool = True) -> SlideResult:
@@ -78,13 +111,10 @@ def read_slide_result(folder: Path, *, with_cells: bool = True) -> SlideResult:
         value = json.loads(path.read_text(encoding="utf-8"))
         if value.pop("format") != FORMAT:
             raise ValueError("another format")
-        for name, kind in (("image_quality", ImageQuality), ("adequacy", Adequacy)):
+        for name, kind in _RECORDS.items():
             if value.get(name):
-                inner = value[name]
-                if "flags" in inner:
-                    inner["flags"] = tuple(inner["flags"])
-                value[name] = kind(**inner)
-        result = SlideResult(**value)
+                value[name] = kind(**_with_tuples(value[name]))
+        result = SlideResult(**_with_tuples(value))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
             f"{path} is not a result of this koilo ({error}). Delete the slide's folder and screen "
@@ -93,6 +123,27 @@ def read_slide_result(folder: Path, *, with_cells: bool = True) -> SlideResult:
     if with_cells and result.status == "done":
         result = replace(result, cells=_read_cells(folder / CELLS))
     return result
+
+
+def read_cell_measures(folder: Path) -> tuple[dict[str, float], ...]:
+    """What was measured of each kept cell beyond its scores: the further columns of numbers.
+
+    Raises:
+        OutputError: cells.parquet cannot be read.
+    """
+    table = _read_table(folder / CELLS)
+    known = {*_BOX, "attention"}
+    names = [
+        field.name
+        for field in table.schema
+        if field.name not in known
+        and not field.name.startswith("p_")
+        and str(field.type).startswith(("float", "double", "halffloat", "int", "uint", "bool"))
+    ]
+    rows = table.select(names).to_pylist()
+    return tuple(
+        {name: float(value) for name, value in row.items() if value is not None} for row in rows
+    )
 
 
 def ranked(results: Sequence[SlideResult]) -> list[SlideResult]:
@@ -117,6 +168,7 @@ def write_slides_csv(out: Path, results: Sequence[SlideResult]) -> None:
         + [f"p_{name}" for name in classes]
         + ["p_positive", "positive", "threshold", "n_cells", "n_squamous_estimate"]
         + ["image_quality", "adequacy", "quality_flags", "seconds", "bundle", "koilo_version"]
+        + ["needs_human", "ood_score"]
     )
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
@@ -139,6 +191,11 @@ def cells_geojson(result: SlideResult) -> dict[str, Any]:
     }
 
 
+def _with_tuples(value: dict[str, Any]) -> dict[str, Any]:
+    """The lists of a JSON object as the tuples that a record holds."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in value.items()}
+
+
 def _csv_row(result: SlideResult, classes: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "slide_id": result.slide_id,
@@ -153,7 +210,7 @@ def _csv_row(result: SlideResult, classes: Sequence[str]) -> dict[str, Any]:
     return row | {
         "label": result.label or "",
         "p_positive": _number(result.p_positive),
-        "positive": "" if result.positive is None else str(result.positive).lower(),
+        "positive": _truth(result.positive),
         "threshold": _number(result.threshold),
         "n_cells": result.n_cells,
         "n_squamous_estimate": ""
@@ -165,7 +222,13 @@ def _csv_row(result: SlideResult, classes: Sequence[str]) -> dict[str, Any]:
         "seconds": round(result.seconds.get("total", 0.0), 2),
         "bundle": result.provenance.get("bundle", ""),
         "koilo_version": result.provenance.get("koilo_version", ""),
+        "needs_human": _truth(result.needs_human),
+        "ood_score": _number(result.ood_score),
     }
+
+
+def _truth(value: bool | None) -> str:
+    return "" if value is None else str(value).lower()
 
 
 def _number(value: float | None) -> str:
@@ -184,6 +247,8 @@ def _feature(
     measurements |= {f"p_{name}": round(p, 6) for name, p in cell.probabilities.items()}
     if cell.attention is not None:
         measurements["attention"] = round(cell.attention, 6)
+    if cell.contribution is not None:
+        measurements["contribution"] = round(cell.contribution, 6)
     measurements |= {name: float(f"{value:.4g}") for name, value in cell.measures.items()}
     return {
         "type": "Feature",
@@ -218,7 +283,8 @@ def _write_cells(path: Path, result: SlideResult) -> None:
     for name in names:
         columns[f"p_{name}"] = pa.array([cell.probabilities[name] for cell in cells], pa.float32())
     columns["label"] = pa.array([cell.label for cell in cells], pa.string())
-    columns["attention"] = pa.array([cell.attention for cell in cells], pa.float32())
+    for name in _WEIGHTS:
+        columns[name] = pa.array([getattr(cell, name) for cell in cells], pa.float32())
     columns["descriptions"] = pa.array(
         [None if cell.descriptions is None else list(cell.descriptions) for cell in cells],
         pa.list_(pa.string()),
@@ -234,13 +300,17 @@ def _write_cells(path: Path, result: SlideResult) -> None:
         pq.write_table(table, temporary)
 
 
-def _read_cells(path: Path) -> tuple[Cell, ...]:
+def _read_table(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        rows = pq.read_table(path).to_pylist()
+        return pq.read_table(path)
     except (OSError, ValueError) as error:
         raise OutputError(f"{path} cannot be read ({error}). Screen the slide again.") from error
+
+
+def _read_cells(path: Path) -> tuple[Cell, ...]:
+    rows = _read_table(path).to_pylist()
     names = [name for name in (rows[0] if rows else {}) if name.startswith("p_")]
     return tuple(
         Cell(
@@ -252,6 +322,7 @@ def _read_cells(path: Path) -> tuple[Cell, ...]:
             probabilities={name[2:]: row[name] for name in names},
             label=row["label"],
             attention=row["attention"],
+            contribution=row.get("contribution"),  # results of earlier versions have none
             descriptions=None if row["descriptions"] is None else tuple(row["descriptions"]),
             measures={n: row[n] for n in CELL_MEASURES if row.get(n) is not None},
             flags=tuple(row.get("flags") or ()),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Status = Literal["done", "failed"]
+Mismatch = Literal["graver cells", "milder cells", "no lesion cell"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,10 @@ class Cell:
     """One suspicious cell of a slide: its box in level-0 pixels, scores, class and reasons.
 
     ``probabilities`` maps the cell head's class names to p; ``attention`` is None where the slide
-    head has none; ``descriptions`` is None without the description module. ``measures`` are those
-    of `CELL_MEASURES` that could be taken; ``flags`` say where they contradict what is said of the
+    head has none; ``contribution`` is the cell's share in the slide's log-odds of lesion (above
+    0 = speaks for one, beside the mean of the slide's cells), None where the head gives none;
+    ``descriptions`` is None without the description module. ``measures`` are those of
+    `CELL_MEASURES` that could be taken; ``flags`` say where they contradict what is said of the
     cell. ``text_space`` is what any text can be compared with, empty without the module.
     """
 
@@ -56,6 +59,7 @@ class Cell:
     probabilities: Mapping[str, float] = field(default_factory=dict)
     label: str = ""
     attention: float | None = None
+    contribution: float | None = None
     descriptions: tuple[str, ...] | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
@@ -103,6 +107,37 @@ class Adequacy:
 
 
 @dataclass(frozen=True)
+class Removal:
+    """The cells that a positive call hangs on.
+
+    ``turned``: whether the slide is below its threshold without ``cells`` (rows of cells.parquet,
+    0 the first; none of them can be put back). Where no set of up to ``limit`` cells, taken by
+    contribution, turns it, ``cells`` is empty. ``p_positive`` is that without ``cells``, or without
+    the first ``limit``.
+    """
+
+    turned: bool
+    cells: tuple[int, ...]
+    p_positive: float
+    limit: int
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """The slide's label and its cells' do not fit (the rule: `koilo.pipeline.disagreement`).
+
+    ``n_cells`` of the cells looked at are most like ``cell_label``; ``p`` is the highest
+    probability of it among them. Both are empty where no cell is like a lesion.
+    """
+
+    kind: Mismatch
+    slide_label: str
+    cell_label: str = ""
+    n_cells: int = 0
+    p: float | None = None
+
+
+@dataclass(frozen=True)
 class SlideResult:
     """One slide's reading: what ``result.json`` holds, the truth from which all else is rebuilt.
 
@@ -131,3 +166,14 @@ class SlideResult:
     fingerprint: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """koilo_version, bundle name and hash, config, engine, device, slide's identity, started_at"""
+    needs_human: bool | None = None
+    """whether the call should not stand without a reader; None where the bundle cannot say. It
+    withholds nothing: a positive slide stays positive"""
+    needs_human_why: tuple[str, ...] = ()
+    possible_calls: tuple[str, ...] = ()
+    """conformal set: ``negative``, ``positive``, both or none"""
+    ood_score: float | None = None
+    """share of the reference pictures that lie nearer to the training data, 0 to 1"""
+    removal: Removal | None = None
+    """None where the slide is not positive or the head gives no contribution"""
+    disagreement: Disagreement | None = None

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from koilo.bundle import Bundle, load_bundle
+from koilo.bundle import Bundle, load_bundle, write_bundle
 from koilo.cli import main
 from koilo.errors import BundleError, ConfigError, KoiloError, ManifestError, OutputError
 from koilo.evaluate.calibrate import CalibrateConfig, calibrate
+from koilo.evaluate.conformal import lock_bounds, read_bounds
 from koilo.evaluate.operating_point import lock_threshold
 from koilo.evaluate.proportions import share_interval
 from koilo.files import sha256_file
@@ -63,6 +64,10 @@ def test_the_new_bundle_is_the_old_one_with_the_threshold_of_these_slides(
     interval = share_interval(hits, 39, method="clopper-pearson")
     assert point["sensitivity_interval"] == [interval.low, interval.high]
     assert "Lab A" in point["set"]
+    bounds = read_bounds(point)
+    assert bounds == lock_bounds(TRUTH[judged], P[judged], point["set"])
+    assert bounds.low <= point["threshold"]
+    assert f"ruled out below {bounds.low:.4f}" in new.card
     assert new.operating_point("sens95_field") == old.operating_point("sens95_field")
     for stage in ("detector", "cells", "head"):
         np.testing.assert_array_equal(new.tensors(stage)["weight"], old.tensors(stage)["weight"])
@@ -78,6 +83,18 @@ def test_the_new_bundle_is_the_old_one_with_the_threshold_of_these_slides(
     said = capsys.readouterr().err
     for words in ("only 39 positives", "positives are needed; this set has 39", "bad (HSIL)"):
         assert words in said
+
+
+def test_what_lies_beside_the_stages_goes_into_the_new_bundle(tmp_path: Path) -> None:
+    old = toy_bundle(tmp_path / "plain")
+    tensors = {part: old.tensors(part) for part in old.parts}
+    spec = {k: v for k, v in old.spec.items() if k not in ("format", "sha256")}
+    more = write_bundle(tmp_path / "toy", spec, tensors | {"likeness": {"mean": np.ones(3)}}, "#")
+    made = [result(f"s{i:02}", float(P[i]), sha256=more.sha256) for i in range(90)]
+    labels: dict[str, str | None] = {f"s{i:02}": "LSIL" if TRUTH[i] else "NILM" for i in range(90)}
+    settings = config(tmp_path, made, labels)
+    calibrate(settings)
+    np.testing.assert_array_equal(load_bundle(settings.out).tensors("likeness")["mean"], np.ones(3))
 
 
 def test_calibrating_twice_gives_the_same_bundle(tmp_path: Path) -> None:

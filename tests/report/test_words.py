@@ -13,12 +13,6 @@ def test_the_examples_in_the_docstrings_hold():
     assert results.failed == 0
 
 
-def test_a_fold_is_read_out_class_by_class():
-    assert words.class_name("HSIL+SCC") == (
-        "high-grade squamous intraepithelial lesion or squamous cell carcinoma"
-    )
-
-
 @pytest.mark.parametrize(("p", "limit"), [(0.1, 0.2), (0.50001, 0.5), (0.2173, 0.2173)])
 def test_two_probabilities_read_equal_only_if_they_are(p, limit):
     one, other = words.told_apart(p, limit)

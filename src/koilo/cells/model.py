@@ -47,8 +47,11 @@ class MeanCellNet(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Map float RGB ``(B, 3, P, P)`` of 0-255 to features ``(B, D)``."""
-        last: Tensor = self.trunk(images)[-1]
-        return last.mean((2, 3))  # (B, D)
+        return self.pooled(self.trunk(images))
+
+    def pooled(self, maps: list[Tensor]) -> Tensor:
+        """Features (B, D) of the trunk's maps."""
+        return maps[-1].mean((2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map float RGB ``(B, 3, P, P)`` of 0-255 to logits ``(B, n_outputs)``."""
@@ -100,9 +103,13 @@ class PooledCellNet(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Map float RGB ``(B, 3, P, P)`` of 0-255 to normalised features ``(B, D)``."""
-        maps = self.trunk(images)[-self.n_maps :]
-        pooled = [pool(each) for each in maps for pool in (_whole, _middle)]
-        return self.norm(torch.cat(pooled, dim=1))  # (B, D)
+        return self.pooled(self.trunk(images))
+
+    def pooled(self, maps: list[Tensor]) -> Tensor:
+        """Normalised features (B, D) of the trunk's maps."""
+        used = maps[-self.n_maps :]
+        pooled = [pool(each) for each in used for pool in (_whole, _middle)]
+        return self.norm(torch.cat(pooled, dim=1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map float RGB ``(B, 3, P, P)`` of 0-255 to logits ``(B, n_outputs)``."""

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from koilo.bundle import Bundle
 from koilo.cells.model import MODELS
+from koilo.cells.saliency import lesion_maps
 from koilo.config import nearest
 from koilo.encoders.folding import fold_batchnorm
 from koilo.errors import BundleError
+from koilo.taxonomy import NEGATIVE
 
 BACKGROUND = "background"
 """An output that is no class: places without a cell worth naming. It is folded into NILM."""
@@ -87,6 +89,22 @@ class CellClassifier:
             torch.cat(features).cpu().numpy(),
             torch.cat(probabilities).cpu().numpy(),
         )
+
+    def lesion_maps(self, crops: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """Where in each crop the model sees a lesion (N, P, P), over the crop's highest place.
+
+        None where the model has no maps to look at.
+
+        Args:
+            crops: uint8 RGB ``(N, P, P, 3)``, P = `input_px`; N is 1 at least.
+        """
+        negative = self.classes.index(NEGATIVE)
+        found = [
+            lesion_maps(self._net, images, self._fold, negative) for images in self._batches(crops)
+        ]
+        if any(each is None for each in found):
+            return None
+        return torch.cat([each for each in found if each is not None]).cpu().numpy()
 
     def _look(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = self._net.features(images)  # (B, D)

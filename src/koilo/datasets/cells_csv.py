@@ -17,7 +17,7 @@ COLUMNS = ("slide_id", "x_px0", "y_px0", "w_px0", "h_px0", "label", "block")
 _BOX = COLUMNS[1:5]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LabelledCell:
     """One labelled cell: its box in level-0 pixels and its Bethesda class or fold of classes."""
 

@@ -17,6 +17,7 @@ from koilo import __version__
 from koilo.bundle import Bundle, load_bundle, write_bundle
 from koilo.errors import BundleError, ConfigError, ManifestError, OutputError
 from koilo.evaluate.calibration import fit_temperature
+from koilo.evaluate.conformal import lock_bounds
 from koilo.evaluate.measures import Judged
 from koilo.evaluate.operating_point import OperatingPoint, lock_operating_point
 from koilo.evaluate.predictive import predictive_values
@@ -94,10 +95,11 @@ def calibrate(config: CalibrateConfig) -> int:
             "are positive. A threshold needs positives and negatives. Add labelled slides."
         )
     point = lock_operating_point(judged.truth, judged.p, _set_name(config, found, kind))
-    extra = _calibration(config, judged)
+    doubt = lock_bounds(judged.truth, judged.p, point.set)
+    extra = {**_calibration(config, judged), "doubt": doubt.to_dict()}
     spec = _new_spec(config, bundle, found, POINTS[kind], {**point.to_dict(), **extra})
     _say(config, bundle, point, kind, found)
-    tensors = {stage: bundle.tensors(stage) for stage in bundle.spec["stages"]}
+    tensors = {part: bundle.tensors(part) for part in bundle.parts}
     made = write_bundle(config.out, spec, tensors, _card(bundle, spec, POINTS[kind]))
     log.info("%s (sha256 %s): use it with --model %s", made.name, made.sha256[:12], config.out)
     return 0
@@ -192,7 +194,17 @@ def _card(bundle: Bundle, spec: dict[str, Any], point_name: str) -> str:
         f"{point['sensitivity']:.1%} ({low:.1%} to {high:.1%}), specificity "
         f"{point['specificity']:.1%}; what it does elsewhere has to be measured on other slides. "
         f"Other operating points are those of bundle {made['from_bundle']} "
-        f"({made['from_sha256'][:12]}), whose weights these are.\n{warning}"
+        f"({made['from_sha256'][:12]}), whose weights these are. {_doubt_text(point)}\n{warning}"
+    )
+
+
+def _doubt_text(point: dict[str, Any]) -> str:
+    """What the conformal bounds of the new point say, for the card."""
+    doubt = point["doubt"]
+    return (
+        f"Positive is ruled out below {doubt['low']:.4f} (coverage of positives "
+        f"{doubt['coverage_positive']:.0%}), negative above {doubt['high']:.4f} (of negatives "
+        f"{doubt['coverage_negative']:.0%}); between them the call is open and needs a human."
     )
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from koilo.bundle import Bundle
 from koilo.errors import BundleError, ConfigError
 from koilo.mil.bags import INPUTS, head_inputs
 from koilo.mil.heads import build_head
+from koilo.mil.integrated import integrated_shares
+from koilo.taxonomy import NEGATIVE
+
+_SETS_AT_ONCE = 8
+"""Bags judged together in a removal test: a thousand cells of a wide trunk fill 3 MB each."""
 
 
 class SlideHead:
@@ -43,18 +51,79 @@ class SlideHead:
         Raises:
             ValueError: there is no cell; a slide without one has no result.
         """
-        x = head_inputs(features, probabilities, self.inputs)[: self.top_k]  # (N', D)
-        if len(x) == 0:
-            raise ValueError("a slide without a cell has no result; do not ask the head")
-        bag = torch.from_numpy(x).to(self.device).unsqueeze(0)  # (1, N', D)
-        mask = torch.ones(bag.shape[:2], dtype=torch.bool, device=self.device)
+        bag, mask = self._bag(features, probabilities)
         logits, weights = self.model(bag, mask)  # (1, C_s), (1, N')
         p = torch.softmax(logits[0].float(), dim=0).cpu().numpy()  # (C_s,)
         if weights is None:
             return p, None
         attention = np.zeros(len(features), dtype=np.float32)
-        attention[: len(x)] = weights[0].float().cpu().numpy()
+        attention[: bag.shape[1]] = weights[0].float().cpu().numpy()
         return p, attention
+
+    def contributions(
+        self, features: NDArray[np.floating], probabilities: NDArray[np.floating]
+    ) -> NDArray[np.float32] | None:
+        """Each cell's share (N,) in the slide's log-odds of lesion, by integrated gradients.
+
+        Above 0 a cell speaks for a lesion, below against one, beside the mean of the slide's cells;
+        NaN for cells that were not read. None where no cell moves the head, so that nothing can be
+        said. (STRIDE's text names Grad-CAM; its order of the cells is wrong for the shipped head,
+        whose gradient is largest at cells that are surely normal: docs/results.md.)
+
+        Args:
+            features: (N, D), of the cell classifier, best detection first; N is 1 at least.
+            probabilities: (N, C), of the cell classes, in the same order.
+        """
+        bag, mask = self._bag(features, probabilities)
+        negative = self.classes.index(NEGATIVE)
+        others = [place for place in range(len(self.classes)) if place != negative]
+
+        def log_odds(cells: Tensor) -> Tensor:
+            logits = self.model(cells, mask)[0][0]  # (C_s,)
+            return torch.logsumexp(logits[others], dim=0) - logits[negative]
+
+        shares = integrated_shares(log_odds, bag[0]).cpu().numpy()  # (N',)
+        if not np.isfinite(shares).all() or not shares.any():
+            return None
+        found = np.full(len(features), np.nan, dtype=np.float32)
+        found[: len(shares)] = shares
+        return found
+
+    @torch.no_grad()
+    def p_positive_without(
+        self,
+        features: NDArray[np.floating],
+        probabilities: NDArray[np.floating],
+        removed: Sequence[Sequence[int]],
+    ) -> NDArray[np.float32]:
+        """1 - p(NILM) of the slide without each set of cells (S,); some cell is left in each.
+
+        Args:
+            features: (N, D), of the cell classifier, best detection first.
+            probabilities: (N, C), of the cell classes, in the same order.
+            removed: S sets of rows.
+        """
+        bag, mask = self._bag(features, probabilities)
+        negative = self.classes.index(NEGATIVE)
+        found = []
+        for start in range(0, len(removed), _SETS_AT_ONCE):
+            some = removed[start : start + _SETS_AT_ONCE]
+            masks = mask.repeat(len(some), 1)  # (S', N')
+            for row, cells in enumerate(some):
+                masks[row, list(cells)] = False
+            logits, _ = self.model(bag.expand(len(some), -1, -1), masks)
+            found.append(1 - torch.softmax(logits.float(), dim=1)[:, negative].cpu().numpy())
+        return np.concatenate(found)
+
+    def _bag(
+        self, features: NDArray[np.floating], probabilities: NDArray[np.floating]
+    ) -> tuple[Tensor, Tensor]:
+        """What the model reads: x (1, N', D) and mask (1, N')."""
+        x = head_inputs(features, probabilities, self.inputs)[: self.top_k]  # (N', D)
+        if len(x) == 0:
+            raise ValueError("a slide without a cell has no result; do not ask the head")
+        bag = torch.tensor(x, device=self.device).unsqueeze(0)  # (1, N', D)
+        return bag, torch.ones(bag.shape[:2], dtype=torch.bool, device=self.device)
 
 
 def load_head(bundle: Bundle, device: torch.device | str = "cpu") -> SlideHead:

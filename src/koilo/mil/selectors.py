@@ -1,12 +1,9 @@
 """Selectors: which cells of a slide matter, asked of detector, cell classifier or slide head.
 
 Each gives one score a cell, higher = sooner kept; only the order within a slide means anything.
-Integrated gradients stand here for the methods that share a logit out over the cells [1]: relevance
+Integrated gradients stand here for the methods that share a logit out over the cells: relevance
 layer by layer would need a rule for each layer of each head, these ask a head for its gradient
 alone.
-
-[1] Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks, ICML 2017. The path begins at
-a bag whose cells are all the mean of the real ones: cells that do not differ, none of them chosen.
 """
 
 from __future__ import annotations
@@ -24,11 +21,10 @@ from koilo.errors import ConfigError
 from koilo.mil.bags import head_inputs
 from koilo.mil.bottleneck import BottleneckGate
 from koilo.mil.cam import cell_maps
+from koilo.mil.integrated import integrated_shares
 from koilo.mil.scored import ScoredBag
 
 Scores = NDArray[np.float32]
-
-PATH_STEPS = 32
 
 
 @dataclass(frozen=True)
@@ -77,8 +73,6 @@ def recall_in_top(scores: Scores, is_lesion: NDArray[np.bool_], k: int) -> float
 def integrated_gradients(head: nn.Module, x: Tensor, slide_class: int | None = None) -> Tensor:
     """Each cell's share (N,) in a slide logit's rise over that of a bag of mean cells.
 
-    The shares sum to that rise, up to the ``PATH_STEPS`` midpoints of the path.
-
     Args:
         head: a slide head in eval mode.
         x: (N, D), what the head reads of each cell.
@@ -86,13 +80,7 @@ def integrated_gradients(head: nn.Module, x: Tensor, slide_class: int | None = N
     """
     mask = torch.ones(1, len(x), dtype=torch.bool, device=x.device)
     c = _called(head, x, mask) if slide_class is None else slide_class
-    start = x.mean(dim=0).expand_as(x)
-    total = torch.zeros_like(x)
-    for step in range(PATH_STEPS):
-        place = torch.lerp(start, x, (step + 0.5) / PATH_STEPS).detach().requires_grad_(True)
-        logits, _ = head(place.unsqueeze(0), mask)
-        total += torch.autograd.grad(logits[0, c], place)[0]
-    return ((x - start) * total / PATH_STEPS).sum(dim=1)  # (N,)
+    return integrated_shares(lambda cells: head(cells, mask)[0][0, c], x)
 
 
 def _detector(bag: ScoredBag, judge: Judge) -> Scores:

@@ -11,8 +11,10 @@ from koilo.bundle import Bundle
 from koilo.cells import CellClassifier, load_classifier
 from koilo.detect import Detector, load_detector
 from koilo.errors import BundleError
+from koilo.evaluate.conformal import DoubtBounds, read_bounds
 from koilo.language import Describer, load_descriptions
 from koilo.mil import SlideHead, load_head
+from koilo.mil.likeness import Likeness, load_likeness
 
 _POINTS = {"slide": "sens95", "field": "sens95_field"}
 
@@ -26,6 +28,8 @@ class Models:
     classifier: CellClassifier
     head: SlideHead
     device: torch.device
+    likeness: Likeness | None = None
+    """what the training data looked like; None where the bundle does not say"""
     describer: Describer | None = None
 
     @property
@@ -43,6 +47,10 @@ class Models:
         """The locked threshold of p_positive for a ``slide`` or a ``field``."""
         return float(self.bundle.operating_point(_POINTS[kind])["threshold"])
 
+    def bounds(self, kind: str) -> DoubtBounds | None:
+        """Scores of a ``slide`` or ``field`` whose call is open; None where none were locked."""
+        return read_bounds(self.bundle.operating_point(_POINTS[kind]))
+
 
 def load_models(bundle: Bundle, device: torch.device) -> Models:
     """Load detector, cell classifier and slide head, and run them once on blank input.
@@ -59,12 +67,14 @@ def load_models(bundle: Bundle, device: torch.device) -> Models:
             load_classifier(bundle, device, views=views),
             load_head(bundle, device),
             device,
+            load_likeness(bundle),
             load_descriptions(bundle) if "descriptions" in bundle.spec["stages"] else None,
         )
         if not models.kinds:
             raise ValueError(f"no threshold is locked: {' or '.join(_POINTS.values())} is needed")
         for kind in models.kinds:
             models.threshold(kind)
+            models.bounds(kind)
         if models.top_k < 1:
             raise ValueError(f"the detector's top_k is {models.top_k}; at least 1 cell is kept")
         _try_once(models)
@@ -87,6 +97,8 @@ def _try_once(models: Models) -> None:
             f"the cell model gives {probabilities.shape[1]} probabilities for "
             f"{len(classifier.classes)} classes"
         )
+    if models.likeness is not None:
+        models.likeness.ood_score(features, blank)
     if models.describer is not None:
         models.describer.describe(models.describer.place(features))
     p, _ = models.head.predict(features, probabilities)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,9 @@ from shapely.ops import unary_union
 from koilo.cells import read_crops
 from koilo.errors import SlideError
 from koilo.manifest import SlideEntry
+from koilo.mil.removal import Boxes
 from koilo.pipeline.assess import QualityMap, assess_slide, build_meter, draw_quality_map
+from koilo.pipeline.carry import add_reasons, share_out
 from koilo.pipeline.find import OVERLAP_PX, FoundCells, find_cells
 from koilo.pipeline.models import Models
 from koilo.pipeline.one_a_cell import one_row_a_cell
@@ -151,7 +153,9 @@ def _read(
         kept, row = one_row_a_cell(centres_um, _suspicion(p_cells, classifier.classes))
         if attention is not None:
             attention = np.bincount(row, attention, len(kept)).astype(np.float32)
-    cells = tuple(_cells(found, p_cells, classifier.classes, kept, attention))
+        boxes = Boxes(features, p_cells, row)
+        shares = share_out(models, boxes)
+    cells = tuple(_cells(found, p_cells, classifier.classes, kept, attention, shares))
     with timer("reasons"):
         reference = find_reference(
             slide,
@@ -199,8 +203,10 @@ def _read(
         image_quality=quality,
         adequacy=adequacy,
         slide=_slide_facts(slide, entry, area) | {"nuclear_reference": reference.facts},
-        seconds=timer.total(),
     )
+    with timer("carry"):
+        result = add_reasons(result, call, models, boxes, features[kept], crops[kept])
+    result = replace(result, seconds=timer.total())
     return Reading(result, overview, frame, crops[kept], quality_map, found.busy_s)
 
 
@@ -243,8 +249,9 @@ def _cells(
     classes: Sequence[str],
     kept: NDArray[np.int64],
     attention: NDArray[np.float32] | None,
+    shares: NDArray[np.float32] | None,
 ) -> Iterator[Cell]:
-    """The boxes ``kept``, best detector score first; ``attention`` is of these."""
+    """The boxes ``kept``, best detector score first; ``attention`` and ``shares`` are of these."""
     for row, index in enumerate(kept.tolist()):
         p = p_cells[index]
         x_px0, y_px0, w_px0, h_px0 = (float(value) for value in found.boxes_px0[index])
@@ -257,6 +264,7 @@ def _cells(
             probabilities={name: float(v) for name, v in zip(classes, p, strict=True)},
             label=classes[int(np.argmax(p))],
             attention=None if attention is None else float(attention[row]),
+            contribution=None if shares is None or np.isnan(shares[row]) else float(shares[row]),
         )
 
 

@@ -1,7 +1,8 @@
 """What a person reads of a screening: one page a slide, one page over the run."""
 
 from koilo.report.index import render_index
+from koilo.report.page import report_html
 from koilo.report.pictures import QualityMap
-from koilo.report.render import move_report, render_report
+from koilo.report.render import render_report
 
-__all__ = ["QualityMap", "move_report", "render_index", "render_report"]
+__all__ = ["QualityMap", "render_index", "render_report", "report_html"]

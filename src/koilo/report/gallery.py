@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from koilo.report.outline import outline_path
 from koilo.report.pictures import CROP_SIDE_PX, jpeg_uri
 from koilo.taxonomy import NEGATIVE
 from koilo.types import Cell
@@ -33,6 +35,8 @@ class ShownCell:
     p_label: float | None
     p_positive: float
     picture: str
+    outline: str = ""
+    """SVG path in the unit square round what speaks most for a lesion; empty: not drawn"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,22 @@ class Group:
     cells: tuple[ShownCell, ...]
 
 
+def shown_cells(cells: Sequence[Cell], n_pictured: int) -> tuple[int, ...]:
+    """Rows of the cells that a gallery shows, most suspicious first: only these need an outline.
+
+    Args:
+        cells: of the slide, best detector score first.
+        n_pictured: how many of the first have a picture.
+    """
+    order = sorted(range(n_pictured), key=lambda i: _suspicion(cells[i]), reverse=True)
+    return tuple(_of_different_places(cells, order))
+
+
 def build_gallery(
-    cells: Sequence[Cell], crops: Sequence[NDArray[np.uint8]], class_order: Sequence[str]
+    cells: Sequence[Cell],
+    crops: Sequence[NDArray[np.uint8]],
+    class_order: Sequence[str],
+    lesion_maps: Mapping[int, NDArray[np.floating]] | None = None,
 ) -> tuple[Group, ...]:
     """Group the pictured cells by class and number them as they are shown.
 
@@ -57,6 +75,7 @@ def build_gallery(
         cells: of the slide, best detector score first.
         crops: uint8 (P, P, 3), aligned with the first cells.
         class_order: the cell head's classes, NILM first.
+        lesion_maps: row of a cell to where its crop looks like a lesion (P, P), for an outline.
 
     Raises:
         ValueError: there are more crops than cells.
@@ -66,9 +85,9 @@ def build_gallery(
             f"There are {len(crops)} crops for {len(cells)} cells. "
             "Crops are aligned with the first cells, one each."
         )
-    pictured = sorted(range(len(crops)), key=lambda i: _suspicion(cells[i]), reverse=True)
+    maps = lesion_maps or {}
     shown: dict[str, list[int]] = {}
-    for index in _of_different_places(cells, pictured):
+    for index in shown_cells(cells, len(crops)):
         shown.setdefault(cells[index].label, []).append(index)
     kept = Counter(cell.label for cell in cells)
     groups, number = [], 0
@@ -76,9 +95,29 @@ def build_gallery(
         members = []
         for index in sorted(shown[label], key=lambda i: -cells[i].probabilities.get(label, 0.0)):
             number += 1
-            members.append(_shown(number, index, cells[index], crops[index]))
+            picture = jpeg_uri(crops[index], side_px=CROP_SIDE_PX)
+            outline = outline_path(maps[index]) if index in maps else ""
+            members.append(_shown(number, index + 1, cells[index], picture, outline))
         groups.append(Group(label, kept[label], tuple(members)))
     return tuple(groups)
+
+
+def shown_again(groups: Sequence[Mapping[str, Any]], cells: Sequence[Cell]) -> tuple[Group, ...]:
+    """The gallery as it was built once, from the ranks and pictures that were kept of it.
+
+    Raises:
+        IndexError: a rank lies beyond the cells: they are another result's.
+    """
+    made, number = [], 0
+    for group in groups:
+        members = []
+        for shown in group["cells"]:
+            number += 1
+            rank = int(shown["rank"])
+            picture, outline = str(shown["picture"]), str(shown["outline"])
+            members.append(_shown(number, rank, cells[rank - 1], picture, outline))
+        made.append(Group(str(group["label"]), int(group["n_kept"]), tuple(members)))
+    return tuple(made)
 
 
 def _of_different_places(cells: Sequence[Cell], order: Sequence[int]) -> list[int]:
@@ -112,14 +151,15 @@ def p_positive(cell: Cell) -> float:
     return cell.detector_score if negative is None else 1.0 - negative
 
 
-def _shown(number: int, index: int, cell: Cell, crop: NDArray[np.uint8]) -> ShownCell:
+def _shown(number: int, rank: int, cell: Cell, picture: str, outline: str) -> ShownCell:
     return ShownCell(
         number=number,
-        rank=index + 1,
+        rank=rank,
         cell=cell,
         p_label=cell.probabilities.get(cell.label),
         p_positive=p_positive(cell),
-        picture=jpeg_uri(crop, side_px=CROP_SIDE_PX),
+        picture=picture,
+        outline=outline,
     )
 
 

@@ -13,15 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 import koilo
-from koilo.errors import ConfigError
-from koilo.report import facts, gallery, marks, pictures, words
+from koilo.report import facts, gallery, marks, pictures, reasons, rows, signed, words
+from koilo.report.drawn import Drawn, OverviewPicture, draw
+from koilo.report.earlier import Earlier
+from koilo.report.laboratory import Laboratory
+from koilo.report.language import Language, load_language
 from koilo.report.marks import Frame
+from koilo.report.outline import OUTLINE_AT
 from koilo.report.pictures import QualityMap
+from koilo.signatures import Signature
 from koilo.taxonomy import NEGATIVE
 from koilo.types import SlideResult
 
-LANGUAGES = ("en",)
 GALLERY_COLUMNS = 7
+
+_PAGE_FONT = (
+    '"Noto Sans", Arial, "Noto Sans CJK SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", sans-serif'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +45,6 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
-class FocusMap:
-    """The focus map's picture and the sentence that says what it shows."""
-
-    picture: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Bar:
     """One class probability: its text and the bar's length from 0 to 100."""
 
@@ -52,6 +52,17 @@ class Bar:
     name: str
     text: str
     length: float
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierRow:
+    """One earlier slide of the case, as it is printed."""
+
+    slide_id: str
+    collected_on: str
+    headline: str
+    suggestion: str
+    signed: str
 
 
 def render_report(
@@ -63,9 +74,10 @@ def render_report(
     crops: Sequence[NDArray[np.uint8]] = (),
     crop_mpp: float | None = None,
     quality_map: QualityMap | tuple[NDArray[np.floating[Any]], Frame] | None = None,
+    lesion_maps: Mapping[int, NDArray[np.floating[Any]]] | None = None,
     language: str = "en",
 ) -> str:
-    """The report a person reads, as HTML.
+    """The report a person reads, as HTML, before anybody signed.
 
     Args:
         result: the slide's reading; a failed slide gives a page that says why.
@@ -76,58 +88,62 @@ def render_report(
         crop_mpp: the crops' pixel size in µm, for the scale bar.
         quality_map: blur per tile in µm (rows, columns), NaN where none was judged, its frame,
             and the limit above which a tile is out of focus.
-        language: of the page; ``en`` only.
+        lesion_maps: row of a cell to where its crop looks like a lesion (P, P), drawn as a line.
+        language: of the page, one of `LANGUAGES`.
 
     Raises:
         ConfigError: the language is unknown.
         ValueError: a picture is not uint8 RGB, or there are more crops than cells.
     """
-    if language not in LANGUAGES:
-        raise ConfigError(
-            f"There is no report in language {language!r}. Known: {', '.join(LANGUAGES)}. "
-            "Choose one of these."
-        )
-    scope = facts.build_scope(bundle_spec)
-    point = facts.find_operating_point(result, bundle_spec)
-    groups = gallery.build_gallery(result.cells, crops, scope.cell_classes)
-    return (
-        environment()
-        .get_template("report.html")
-        .render(
-            result=result,
-            language=language,
-            headline=facts.build_headline(result),
-            scope=scope,
-            bundle_name=bundle_spec.get("name", "unnamed"),
-            notices=facts.collect_notices(result, bundle_spec),
-            specimen=facts.specimen_rows(result),
-            adequacy=facts.adequacy_text(result),
-            synthetic=facts.synthetic_kind(result),
-            is_field=result.slide.get("kind") == "field",
-            point=point,
-            bars=_bars(result.probabilities),
-            positive_texts=_positive_texts(result),
-            groups=groups,
-            n_shown=sum(len(group.cells) for group in groups),
-            counts=gallery.class_counts(result.cells, scope.cell_classes),
-            scale_bar=_scale_bar(crops, crop_mpp),
-            overview=_overview(result, groups, overview_rgb, overview_frame),
-            focus=_focus(quality_map, overview_rgb, overview_frame),
-            provenance=facts.provenance_rows(result),
-            stages=_stages(result.seconds),
-            measures=_measures(result),
-        )
+    drawn = draw(
+        result,
+        bundle_spec=bundle_spec,
+        overview_rgb=overview_rgb,
+        overview_frame=overview_frame,
+        crops=crops,
+        crop_mpp=crop_mpp,
+        quality_map=quality_map,
+        lesion_maps=lesion_maps,
     )
+    return render_page(result, drawn, language=language)
 
 
-def move_report(page: str, old_path: str, new_path: str) -> str:
-    """A report's HTML after its slide was moved from ``old_path``: the provenance names the new."""
-    return page.replace(_file_row(old_path), _file_row(new_path))
+def render_page(
+    result: SlideResult,
+    drawn: Drawn,
+    *,
+    signatures: Sequence[Signature] = (),
+    earlier: Sequence[Earlier] = (),
+    laboratory: Laboratory | None = None,
+    language: str = "en",
+) -> str:
+    """The report from what it is drawn from.
 
+    Args:
+        result: the slide's reading with its cells.
+        drawn: pictures and the bundle's words.
+        signatures: of the slide, oldest first; the last one stands.
+        earlier: slides of the same case.
+        laboratory: the header, and what the report is for.
+        language: of the page.
 
-def _file_row(path: str) -> str:
-    """The row of the template's provenance table that names the slide's file."""
-    return f'<th scope="row">file</th><td><bdi>{markupsafe.escape(path)}</bdi></td>'
+    Raises:
+        ConfigError: the language is unknown.
+    """
+    tables, laboratory = load_language(language), laboratory or Laboratory()
+    case = {name: str(text) for name, text in result.slide.get("case", {}).items()}
+    standing = signatures[-1] if signatures else None
+    content = _reading(result, drawn, tables) | {
+        "laboratory": laboratory,
+        "accession_line": laboratory.accession_text(result.slide_id, case),
+        "research": laboratory.intended_use == "research",
+        "fields": signed.reader_fields(standing, tables),
+        "signature": None if standing is None else signed.signature_line(standing, tables),
+        "former": signed.former_lines(signatures, tables),
+        "suggestion": signed.suggestion(standing, tables),
+        "earlier": [_earlier_row(item, tables) for item in earlier],
+    }
+    return environment().get_template("report.html").render(content)
 
 
 @cache
@@ -141,7 +157,6 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        class_name=words.class_name,
         count=words.count,
         css_string=words.css_string,
         p=words.probability,
@@ -150,8 +165,9 @@ def environment() -> jinja2.Environment:
         seconds=words.seconds,
     )
     made.globals.update(
-        research_use=words.RESEARCH_USE,
         negative_class=NEGATIVE,
+        outline_at=OUTLINE_AT,
+        page_font=markupsafe.Markup(_PAGE_FONT),
         worst_blur_um=pictures.WORST_BLUR_UM,
         koilo_version=koilo.__version__,
         canvas_width=marks.CANVAS_WIDTH,
@@ -161,9 +177,51 @@ def environment() -> jinja2.Environment:
     return made
 
 
-def _bars(probabilities: Mapping[str, float]) -> tuple[Bar, ...]:
+def _reading(result: SlideResult, drawn: Drawn, language: Language) -> dict[str, Any]:
+    """What the program has to say: everything of the page but the reader's part."""
+    scope = facts.build_scope(drawn.bundle, language)
+    shown = [entry for group in drawn.groups for entry in group.cells]
+    numbers = {entry.rank - 1: entry.number for entry in shown}
+    return {
+        "t": language,
+        "result": result,
+        "headline": facts.build_headline(result, language),
+        "scope": scope,
+        "bundle_name": drawn.bundle.get("name") or language.plain("unnamed"),
+        "notices": facts.collect_notices(result, drawn.bundle, language),
+        "specimen": rows.specimen_rows(result, language),
+        "quality": _quality(result, language),
+        "adequacy": rows.adequacy_text(result, language),
+        "obscuring": rows.obscuring_text(result, language),
+        "synthetic": facts.synthetic_kind(result),
+        "is_field": result.slide.get("kind") == "field",
+        "point": facts.find_operating_point(result, drawn.bundle, language),
+        "bars": _bars(result.probabilities, language),
+        "positive_texts": _positive_texts(result),
+        "reasons": reasons.build_reasons(result, numbers, language),
+        "groups": drawn.groups,
+        "n_shown": len(shown),
+        "contributed": any(entry.cell.contribution is not None for entry in shown),
+        "outlined": any(entry.outline for entry in shown),
+        "counts": gallery.class_counts(result.cells, scope.cell_classes),
+        "scale_bar": _scale_bar(drawn.crop_side_um),
+        "overview": _overview(result, drawn.groups, drawn.overview),
+        "focus": drawn.focus,
+        "focus_text": _focus_text(drawn, language),
+        "provenance": rows.provenance_rows(result, language),
+        "stages": rows.stage_rows(result.seconds, language),
+        "measures": rows.measure_rows(result, language),
+    }
+
+
+def _quality(result: SlideResult, language: Language) -> str:
+    quality = result.image_quality
+    return language.plain("not_measured") if quality is None else language.phrase(quality.verdict)
+
+
+def _bars(probabilities: Mapping[str, float], language: Language) -> tuple[Bar, ...]:
     return tuple(
-        Bar(label, words.class_name(label), words.probability(p), 100 * min(max(p, 0.0), 1.0))
+        Bar(label, language.class_name(label), words.probability(p), 100 * min(max(p, 0.0), 1.0))
         for label, p in probabilities.items()
     )
 
@@ -175,37 +233,33 @@ def _positive_texts(result: SlideResult) -> tuple[str, str] | None:
     return words.told_apart(result.p_positive, result.threshold)
 
 
-def _scale_bar(crops: Sequence[NDArray[np.uint8]], mpp: float | None) -> tuple[str, float] | None:
+def _scale_bar(side_um: float | None) -> tuple[str, float] | None:
     """Length of the crops' side in words, and of 10 µm as a percentage of it."""
-    if mpp is None or not len(crops):
+    if side_um is None:
         return None
-    side_um = crops[0].shape[1] * mpp
     return f"{side_um:.0f} × {side_um:.0f} µm", min(100.0, 1000.0 / side_um)
 
 
 def _overview(
-    result: SlideResult,
-    groups: Sequence[gallery.Group],
-    rgb: NDArray[np.uint8] | None,
-    frame_px0: Frame | None,
+    result: SlideResult, groups: Sequence[gallery.Group], drawn: OverviewPicture | None
 ) -> Overview | None:
-    if rgb is None or frame_px0 is None:
+    if drawn is None:
         return None
-    height = marks.CANVAS_WIDTH * rgb.shape[0] / rgb.shape[1]
+    height = marks.CANVAS_WIDTH / drawn.aspect
     shown = {entry.rank: entry for group in groups for entry in group.cells}
     points, dots, n_outside = [], [], 0
     for rank, cell in enumerate(result.cells, start=1):
-        place = marks.to_canvas(*cell.centre_px0, frame_px0, height)
+        place = marks.to_canvas(*cell.centre_px0, drawn.frame_px0, height)
         if place is None:
             n_outside += 1
         elif rank in shown:
-            radius = marks.ring_radius(max(cell.w_px0, cell.h_px0), frame_px0)
+            radius = marks.ring_radius(max(cell.w_px0, cell.h_px0), drawn.frame_px0)
             points.append((shown[rank].number, *place, radius))
         else:
             dots.append(f"M{place[0]:.1f} {place[1]:.1f}h0")
     return Overview(
-        picture=pictures.jpeg_uri(rgb, side_px=pictures.OVERVIEW_SIDE_PX, quality=82),
-        aspect=rgb.shape[1] / rgb.shape[0],
+        picture=drawn.picture,
+        aspect=drawn.aspect,
         height=height,
         marks=marks.place_marks(sorted(points), height),
         dots="".join(dots),
@@ -213,28 +267,28 @@ def _overview(
     )
 
 
-def _focus(
-    quality_map: QualityMap | tuple[NDArray[np.floating[Any]], Frame] | None,
-    overview_rgb: NDArray[np.uint8] | None,
-    overview_frame: Frame | None,
-) -> FocusMap | None:
-    if quality_map is None:
-        return None
-    quality = QualityMap(*quality_map)
-    known = quality.blur_um[np.isfinite(quality.blur_um)]
-    if not known.size:
-        return None
-    text = f"{words.count(known.size)} tiles judged"
-    if quality.limit_um is not None:
-        over = int((known > quality.limit_um).sum())
-        text += f", {words.count(over)} of them ({words.percent(over / known.size)}) out of focus"
-    return FocusMap(pictures.focus_map_uri(quality, overview_rgb, overview_frame), text)
+def _focus_text(drawn: Drawn, language: Language) -> str:
+    focus = drawn.focus
+    if focus is None:
+        return ""
+    text = language.plain("focus.judged", n=words.count(focus.n_judged))
+    if focus.n_out_of_focus is not None:
+        text += language.plain(
+            "focus.over",
+            n=words.count(focus.n_out_of_focus),
+            share=words.percent(focus.n_out_of_focus / focus.n_judged),
+        )
+    return text
 
 
-def _stages(seconds: Mapping[str, float]) -> tuple[tuple[str, str], ...]:
-    return tuple((name.replace("_", " "), words.seconds(value)) for name, value in seconds.items())
-
-
-def _measures(result: SlideResult) -> tuple[tuple[str, str], ...]:
-    quality = result.image_quality
-    return tuple(words.flat_rows(quality.measures)) if quality is not None else ()
+def _earlier_row(earlier: Earlier, language: Language) -> EarlierRow:
+    headline = facts.build_headline(earlier.result, language)
+    return EarlierRow(
+        slide_id=earlier.result.slide_id,
+        collected_on=earlier.collected_on,
+        headline=headline.text,
+        suggestion=headline.suggestion or "–",
+        signed=language.plain("earlier.unsigned")
+        if earlier.signed is None
+        else ", ".join(earlier.signed) or language.plain("interpretation.none"),
+    )

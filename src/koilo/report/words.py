@@ -6,16 +6,6 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from koilo.taxonomy import CYTOLOGY, meaning
-
-RESEARCH_USE = "Research use only. Not for clinical diagnosis."
-
-
-def class_name(label: str) -> str:
-    """The words behind a class or a fold; the label itself where it is none of koilo's."""
-    known = all(part in CYTOLOGY for part in label.split("+"))
-    return meaning(label) if known else label
-
 
 def probability(value: float | None, decimals: int = 3) -> str:
     """A probability; never rounded to a certainty that nobody has.

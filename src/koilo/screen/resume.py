@@ -18,7 +18,16 @@ from koilo.errors import OutputError, SlideError
 from koilo.files import remove_file, write_text
 from koilo.manifest import SlideEntry
 from koilo.progress import log
-from koilo.results import CELLS, GEOJSON, REPORT, RESULT, read_slide_result, write_slide_result
+from koilo.results import (
+    CELLS,
+    DRAWN,
+    GEOJSON,
+    REPORT,
+    RESULT,
+    read_slide_result,
+    write_slide_result,
+)
+from koilo.signatures import is_signed
 from koilo.types import SlideResult
 
 _READING = ".koilo-reading"
@@ -72,7 +81,8 @@ class Ledger:
         result = self.results.get(slide_id)
         if result is None or result.status != "done" or result.fingerprint != key:
             return False
-        return all((self.out / slide_id / name).is_file() for name in (CELLS, GEOJSON, REPORT))
+        names = (CELLS, GEOJSON, REPORT, DRAWN)
+        return all((self.out / slide_id / name).is_file() for name in names)
 
     def in_order(self) -> list[SlideResult]:
         """Every slide's result, ordered by slide_id."""
@@ -83,16 +93,19 @@ class Ledger:
         self.results[result.slide_id] = result
 
     def keep(self, entry: SlideEntry) -> None:
-        """Keep an earlier result; where the slide was moved since, write down where it is now."""
-        from koilo.report import move_report
+        """Keep an earlier result; where the slide was moved since, write down where it is now.
+
+        A signed result names the place where the slide was when it was signed.
+        """
+        from koilo.report.page import moved_report
 
         result, path = self.results[entry.slide_id], str(entry.path)
-        if result.path == path:
-            return
         folder = self.out / entry.slide_id
-        page = (folder / REPORT).read_text(encoding="utf-8")
-        write_text(folder / REPORT, move_report(page, result.path, path))
-        write_slide_result(folder, replace(read_slide_result(folder), path=path))
+        if result.path == path or is_signed(folder):
+            return
+        moved = replace(read_slide_result(folder), path=path)
+        write_text(folder / REPORT, moved_report(folder, moved))
+        write_slide_result(folder, moved)
         self.results[entry.slide_id] = replace(result, path=path)
 
     def begin(self, slide_id: str) -> None:

@@ -18,7 +18,8 @@ from koilo.results import write_slides_csv
 from koilo.screen.arrival import Arrivals
 from koilo.screen.outcome import describe, failed, one_line, write_reading
 from koilo.screen.resume import Ledger, identify, slide_key
-from koilo.screen.summary import SUMMARY, RunFacts, write_summary
+from koilo.screen.summary import SUMMARY, RunFacts, read_standing, write_summary
+from koilo.signatures import is_signed
 from koilo.types import SlideResult
 
 if TYPE_CHECKING:
@@ -48,17 +49,17 @@ class ScreenConfig:
     workers: int = field(default=0, metadata={"result": False})
     """reader threads; 0 chooses by the machine"""
     overwrite: bool = field(default=False, metadata={"result": False})
-    """read every slide again, also those already done"""
+    """read every slide again, also those already done; a signed slide never is"""
 
 
 def screen(config: ScreenConfig) -> int:
     """Screen slides, folders or a manifest of cytology slides into a results folder.
 
     Returns:
-        exit status: 0, or 1 where a slide failed.
+        exit status: 0, or 1 where a slide failed, or is signed and would have been read again.
 
     Raises:
-        ConfigError: a setting is out of range, or the device is not there.
+        ConfigError: a setting or laboratory.yaml is wrong, or the device is not there.
         ManifestError: a path does not exist, a manifest is malformed, or there is no slide.
         BundleError: the bundle is missing, altered or does not fit together.
         OutputError: the results folder cannot be written, is full or in use.
@@ -66,6 +67,7 @@ def screen(config: ScreenConfig) -> int:
     _check(config)
     ensure_folder(config.out)
     with folder_lock(config.out), log_to_file(config.out / LOG):
+        _check_laboratory(config.out)
         found = find_slides(config.paths, exclude=config.out)
         if not found.slides:
             raise ManifestError(
@@ -89,6 +91,7 @@ class _Run:
         self.models: Models = load_models(load_bundle(config.model), choose_device(config.device))
         self.ledger = Ledger(config.out)
         self.growing: list[tuple[str, str]] = []
+        self.signed: list[tuple[str, str]] = []
         self.read: list[SlideResult] = []
         self.n_kept = 0
 
@@ -105,6 +108,7 @@ class _Run:
             self.ledger = Ledger(out)  # a result may have been written and not been taken in yet
             self._write_tables()
             raise
+        self._compare_cases()
         self._write_tables()
         n_failed = sum(result.status == "failed" for result in self.read)
         log.info(
@@ -112,7 +116,7 @@ class _Run:
             len(self.read), n_failed, self.n_kept, len(self.growing),
             clock(time.monotonic() - self.started_s), out / SUMMARY,
         )  # fmt: skip
-        return 1 if n_failed else 0
+        return 1 if n_failed or self.signed else 0
 
     def _in_turn(self) -> list[SlideEntry]:
         """The slides in their order, but the one that the last run died in comes last."""
@@ -132,6 +136,9 @@ class _Run:
             self.n_kept += 1
             self.ledger.keep(entry)
             log.debug("%d of %d %s: done before", number, total, entry.slide_id)
+            return
+        if is_signed(self.config.out / entry.slide_id):
+            self._refuse(entry)
             return
         self.ledger.begin(entry.slide_id)
         result = self._read(entry, known, key, f"[{number} of {total}] {entry.slide_id}")
@@ -175,6 +182,29 @@ class _Run:
         log.info("%s %s: left for the next run", entry.path, why)
         self.growing.append((entry.slide_id, str(entry.path)))
 
+    def _refuse(self, entry: SlideEntry) -> None:
+        """Leave a signed slide as it is: what was signed is never replaced."""
+        why = "signed by a reader: not read again. Screen into another folder to read it anew"
+        log.error("%s is %s.", entry.slide_id, why)
+        self.signed.append((entry.slide_id, why))
+
+    def _compare_cases(self) -> None:
+        """Write the reports anew whose case has an earlier slide that may have come after them."""
+        from koilo.report.earlier import case_of, compare
+        from koilo.report.page import rewrite_report
+
+        cases: dict[str, list[SlideResult]] = {case_of(result): [] for result in self.read}
+        cases.pop("", None)
+        for result in self.ledger.in_order():
+            cases.get(case_of(result), []).append(result)
+        for result, others in [(one, case) for case in cases.values() for one in case]:
+            earlier = compare(self.config.out, result, others)
+            if earlier:
+                try:
+                    rewrite_report(self.config.out / result.slide_id, earlier)
+                except OutputError as error:  # a changed signed slide, an older koilo's result
+                    log.error("%s: its report was not written anew: %s", result.slide_id, error)
+
     def _eta(self, n_left: int) -> str:
         if not n_left or not self.read:
             return ""
@@ -205,10 +235,15 @@ class _Run:
             "device": str(self.models.device),
             "koilo": __version__,
         }
+        signatures = read_standing(self.config.out, results)
         ignored = [(str(path), reason) for path, reason in self.found.ignored]
         read = frozenset(result.slide_id for result in self.read)
         write_slides_csv(self.config.out, results)
-        write_summary(self.config.out, results, RunFacts(self.growing, ignored, read, facts))
+        write_summary(
+            self.config.out,
+            results,
+            RunFacts(self.growing, ignored, read, facts, signatures, self.signed),
+        )
 
 
 def _check(config: ScreenConfig) -> None:
@@ -226,6 +261,13 @@ def _check(config: ScreenConfig) -> None:
         )
     if wrong:
         raise ConfigError(f"{' and '.join(wrong)}. Mend this and run again.")
+
+
+def _check_laboratory(out: Path) -> None:
+    """Refuse a malformed header before the first slide, not after the first reading."""
+    from koilo.report.laboratory import read_laboratory
+
+    read_laboratory(out)
 
 
 def _now() -> str:

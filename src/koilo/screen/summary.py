@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from koilo.errors import OutputError
 from koilo.files import write_text
-from koilo.progress import clock
+from koilo.progress import clock, log
 from koilo.results import ranked
+from koilo.signatures import Signature, standing_signature
 from koilo.types import SlideResult
 
 SUMMARY = "summary.md"
@@ -23,13 +25,16 @@ class RunFacts:
     """What is known of a run beside its results.
 
     ``growing`` are slides left for the next run; ``ignored`` files that are no slides, with the
-    reason; ``read`` the ids of the slides that this run read; ``facts`` anything worth printing.
+    reason; ``read`` the ids of the slides that this run read; ``facts`` anything worth printing;
+    ``signatures`` those that stand, by slide; ``signed`` slides left alone for being signed.
     """
 
     growing: Sequence[tuple[str, str]] = ()
     ignored: Sequence[tuple[str, str]] = ()
     read: frozenset[str] = frozenset()
     facts: Mapping[str, Any] | None = None
+    signatures: Mapping[str, Signature] = field(default_factory=dict)
+    signed: Sequence[tuple[str, str]] = ()
 
 
 def write_summary(out: Path, results: Sequence[SlideResult], run: RunFacts) -> None:
@@ -42,8 +47,27 @@ def write_summary(out: Path, results: Sequence[SlideResult], run: RunFacts) -> N
 
     write_text(out / SUMMARY, render_summary(results, run))
     left = [(path, "still growing: left for the next run") for _, path in run.growing]
-    page = render_index(results, ignored=[*left, *run.ignored], run_facts=run.facts)
+    page = render_index(
+        results,
+        ignored=[*left, *run.signed, *run.ignored],
+        run_facts=run.facts,
+        signatures=run.signatures,
+    )
     write_text(out / INDEX, page)
+
+
+def read_standing(out: Path, results: Sequence[SlideResult]) -> dict[str, Signature]:
+    """The signature that stands of each signed slide; one that fits no more is left out."""
+    found = {}
+    for result in results:
+        try:
+            signature = standing_signature(out / result.slide_id)
+        except OutputError as error:
+            log.error("%s", error)
+            continue
+        if signature is not None:
+            found[result.slide_id] = signature
+    return found
 
 
 def render_summary(results: Sequence[SlideResult], run: RunFacts) -> str:
@@ -59,8 +83,9 @@ def render_summary(results: Sequence[SlideResult], run: RunFacts) -> str:
         f"{len(failed)} failed."
     )
     parts = ["# koilo screening", _NOTICE, head, "## Slides, most suspicious first"]
-    parts.append(_table(_COLUMNS, [_row(n, result) for n, result in enumerate(done, start=1)]))
+    parts.append(_table(_COLUMNS, [_row(n, r, run) for n, r in enumerate(done, start=1)]))
     parts += _section("Failed", ("slide", "why"), [(r.slide_id, r.error or "") for r in failed])
+    parts += _section("Signed: not read again", ("slide", "why"), run.signed)
     parts += _section("Left for the next run (still growing)", ("slide", "path"), run.growing)
     parts += _section("Ignored", ("file", "why"), run.ignored)
     parts += _timing([result for result in done if result.slide_id in run.read])
@@ -71,11 +96,14 @@ def render_summary(results: Sequence[SlideResult], run: RunFacts) -> str:
 
 _COLUMNS = (
     *("#", "slide", "result", "suggested for review", "p_positive", "threshold"),
-    *("cells", "image quality", "adequacy", "flags"),
+    *("cells", "image quality", "adequacy", "flags", "needs a human", "signed"),
 )
 
 
-def _row(number: int, result: SlideResult) -> tuple[str, ...]:
+def _row(number: int, result: SlideResult, run: RunFacts) -> tuple[str, ...]:
+    from koilo.report.language import load_language
+    from koilo.report.reasons import human_text
+
     outcome = {True: "review advised", False: "below the review threshold", None: "no result"}
     quality, adequacy = result.image_quality, result.adequacy
     synthetic = result.slide.get("synthetic")
@@ -91,7 +119,16 @@ def _row(number: int, result: SlideResult) -> tuple[str, ...]:
         quality.verdict if quality else "",
         adequacy.verdict if adequacy else "",
         "; ".join(flags),
+        human_text(result, load_language("en")),
+        _signed(run.signatures.get(result.slide_id)),
     )
+
+
+def _signed(signature: Signature | None) -> str:
+    if signature is None:
+        return ""
+    classes = ", ".join(signature.interpretation) or "unsatisfactory"
+    return f"{classes} ({signature.meaning} by {signature.reader})"
 
 
 def _timing(read: Sequence[SlideResult]) -> list[str]:
