@@ -35,6 +35,8 @@ SPLITS = ("test", "unseen", "unseen_twin")
 MOVED = 0.005
 """Half a point of validation AUC: what a converged run moves less than in its last fifth."""
 DRAWS = 1000
+SEEDS = 3
+"""A claim on fewer seeds is provisional."""
 
 
 @dataclass(frozen=True)
@@ -159,10 +161,12 @@ def main() -> None:
 def page(table: Table, converged: dict[str, bool], options: argparse.Namespace) -> dict[str, Any]:
     facts = open_crop_store(options.cohort).facts
     seeds = sorted({row["seed"] for row in table.rows})
+    tuned = all(tuned_rates(folder) for folder in options.outs)
+    missing = [name for name in METHODS if name not in table.methods]
     return {
         "name": "stride",
         "title": "STRIDE's claims on the multi-centre cohort (synthetic)",
-        "command": "runs/cohort.sh COHORT; runs/stride.sh COHORT OUT --tune; "
+        "command": f"runs/cohort.sh COHORT; runs/stride.sh COHORT OUT{' --tune' * tuned}; "
         "python runs/stride_report.py OUT --cohort COHORT",
         "commit": git_commit(),
         "data": f"phantom cohort of {len(table.labels('test'))} test and "
@@ -188,6 +192,8 @@ def page(table: Table, converged: dict[str, bool], options: argparse.Namespace) 
             "clinical claim rests on them. spec@sens95 takes its threshold from the evaluated set "
             "(the paper's measure); locked is the threshold of validation, unchanged.",
             "A method that did not converge judges nothing.",
+            f"Not run: {', '.join(missing) or 'nothing'}."
+            + ("" if tuned else " No rate was tuned: every method has the base rate."),
         ],
     }
 
@@ -226,6 +232,9 @@ def verdicts(table: Table, converged: dict[str, bool]) -> dict[str, Any]:
         shown = f"{found['estimate']:+.3f} ({found['low']:+.3f} – {found['high']:+.3f})"
         judged = converged[claim.first] and converged[claim.second]
         holds = "holds" if found["low"] > 0 else "does not hold"
+        seeds = min(len(table.seeds(claim.first)), len(table.seeds(claim.second)))
+        if seeds < SEEDS:
+            holds += f" on {seeds} of {SEEDS} seeds: provisional"
         rows.append([claim.text, claim.paper, shown, holds if judged else "not judged"])
     return {"columns": ["claim", "paper", "difference", "verdict"], "rows": rows}
 

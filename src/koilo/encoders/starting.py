@@ -70,7 +70,7 @@ def load_start(trunk: nn.Module, start: Path) -> None:
 def start_files(start: Path) -> tuple[Path, ...]:
     """The files of starting weights, whose hashes a run records."""
     if _is_bundle(start):
-        return start / _BUNDLE_FILE, start / "cells.safetensors"
+        return (start / "cells.safetensors",)
     if start.is_dir():
         return start / "config.json", start / "model.safetensors"
     return (start,)
