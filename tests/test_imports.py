@@ -7,7 +7,19 @@ import pytest
 
 LIGHT = (
     *("types", "errors", "files", "taxonomy", "config", "progress", "manifest", "results"),
-    *("bundle", "slides", "evaluate", "datasets", "phantom", "report", "cli", "doctor", "models"),
+    *(
+        "bundle",
+        "slides",
+        "evaluate",
+        "datasets",
+        "phantom",
+        "report",
+        "study",
+        "teach",
+        "cli",
+        "doctor",
+        "models",
+    ),
 )
 HEAVY = ("torch", "transformers", "accelerate", "kornia", "openvino", "ray", "fastapi")
 

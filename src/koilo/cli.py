@@ -74,6 +74,17 @@ VERBS: dict[str, Verb | str] = {
         "koilo.evaluate.drift_report:DriftConfig",
         "Say whether two results folders differ, measure by measure; needs no labels.",
     ),
+    "study": "koilo.study.verb:ACTIONS",
+    "quiz": Verb(
+        "koilo.teach.verb:quiz",
+        "koilo.teach.verb:QuizConfig",
+        "Write a quiz of labelled cells as one page that works without a network.",
+    ),
+    "quiz score": Verb(
+        "koilo.teach.score:score",
+        "koilo.teach.score:ScoreConfig",
+        "Score saved answers of a quiz by learner and class.",
+    ),
     "features": Verb(
         "koilo.mil.encode:features",
         "koilo.mil.encode:FeaturesConfig",
@@ -91,7 +102,10 @@ VERBS: dict[str, Verb | str] = {
     ),
 }
 
-LINES = {"train": "Train a model by a recipe; every setting is a flag or a line of --config."}
+LINES = {
+    "train": "Train a model by a recipe; every setting is a flag or a line of --config.",
+    "study": "Plan a reader study, join its forms, and measure readers with and without AI.",
+}
 
 _NOTICE = "Research use only: not for diagnosis."
 
