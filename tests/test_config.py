@@ -95,6 +95,7 @@ def test_the_help_shows_each_fields_docstring(capsys):
     shown = capsys.readouterr().out
     for text in ("where to compute", "results folder", "--tile-px", "how many", "slides"):
         assert text in shown
+    assert "class 'Path'" not in shown
 
 
 def test_every_field_that_may_touch_a_result_changes_the_fingerprint():

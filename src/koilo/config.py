@@ -77,9 +77,20 @@ def parse(config_class: type[C], arguments: Sequence[str], *, prog: str, descrip
 def _build_parser(config_class: type[Any], prog: str, description: str) -> Any:
     import jsonargparse
 
+    class Help(jsonargparse.DefaultHelpFormatter):
+        """Says "path" where jsonargparse would print the class."""
+
+        def _get_type_str(self, action: Any) -> str | None:
+            shown: str | None = super()._get_type_str(action)
+            return shown and shown.replace("<class 'Path'>", "path")
+
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = jsonargparse.ArgumentParser(
-        prog=prog, description=description, exit_on_error=False, default_env=False
+        prog=prog,
+        description=description,
+        exit_on_error=False,
+        default_env=False,
+        formatter_class=Help,
     )
     parser.add_argument("--config", action="config", help="YAML file of settings; flags win")
     helps = field_docs(config_class)
