@@ -156,7 +156,7 @@ def _read(
         boxes = Boxes(features, p_cells, row)
         shares = share_out(models, boxes)
     cells = tuple(_cells(found, p_cells, classifier.classes, kept, attention, shares))
-    with timer("reasons"):
+    with timer("descriptions"):
         reference = find_reference(
             slide,
             tiles,
@@ -204,7 +204,7 @@ def _read(
         adequacy=adequacy,
         slide=_slide_facts(slide, entry, area) | {"nuclear_reference": reference.facts},
     )
-    with timer("carry"):
+    with timer("reasons"):
         result = add_reasons(result, call, models, boxes, features[kept], crops[kept])
     result = replace(result, seconds=timer.total())
     return Reading(result, overview, frame, crops[kept], quality_map, found.busy_s)

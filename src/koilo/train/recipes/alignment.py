@@ -263,6 +263,6 @@ def score_cells(
     """Scores (N, T) of a model in eval mode: cosines with ``texts``, or the head's logits."""
     device = next(model.parameters()).device
     x = torch.from_numpy(np.ascontiguousarray(features, np.float32)).to(device)
-    aligned = isinstance(model, AlignedTexts)
-    scores = model.cosines(x, model.embed(texts)) if aligned else model(x)
-    return np.asarray(scores.cpu().numpy(), np.float32)
+    if isinstance(model, AlignedTexts):
+        return np.asarray(model.cosines(x, model.embed(texts)).cpu().numpy(), np.float32)
+    return np.asarray(model(x).cpu().numpy(), np.float32)
