@@ -39,7 +39,7 @@ def test_a_text_is_flagged_only_beyond_the_tolerance(text, measures, belied):
 
 def test_a_flag_names_the_text_the_measure_and_its_value():
     (flag,) = contradictions("HSIL", ["high N/C ratio"], {"nc_area": 0.051})
-    assert flag == "high N/C ratio: nc_area is 0.051"
+    assert flag == "high N/C ratio: measured N/C by area is 0.051"
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_fixed_texts_of_bundle_tables_and_vocabulary_are_translated():
         ),
         ("not assessable: no limit for preparation other", "无法评估：制片方式“其他”没有下限"),
         (
-            "nuclear enlargement >3x: nucleus_ratio is 1.2",
+            "nuclear enlargement >3x: measured nuclear area, times an intermediate nucleus, is 1.2",
             "核增大 3 倍以上：实测核面积倍数为 1.2，与此不符",
         ),
         ("called LSIL, but cells are most like HSIL+SCC", "切片判为 LSIL，但细胞最接近 HSIL+SCC"),

@@ -90,14 +90,14 @@ def contradictions(
     """Where a cell's measures belie what is said of it, beyond the table's tolerance.
 
     >>> contradictions("LSIL", ["nuclear enlargement >3x"], {"nucleus_ratio": 1.2})
-    ('nuclear enlargement >3x: nucleus_ratio is 1.2',)
+    ('nuclear enlargement >3x: measured nuclear area, times an intermediate nucleus, is 1.2',)
     >>> contradictions("LSIL", ["nuclear enlargement >3x"], {"nucleus_ratio": 2.8})
     ()
     """
     table = load_table("descriptions")["contradicted"]
     tolerance = float(table["tolerance"])
     flags = [
-        f"{text}: {name} is {measures[name]:.2g}"
+        f"{text}: measured {table['names'][name]} is {measures[name]:.2g}"
         for text in texts
         for name, bounds in table["texts"].get(text, {}).items()
         if name in measures and not _within(measures[name], bounds, tolerance)
