@@ -13,6 +13,7 @@ from koilo.errors import ConfigError
 
 SMALL = {
     "nanodet": {"n_stages": 2},
+    "nanodet_frozen_norm": {"n_stages": 2},
     "plain": {"widths": (8, 16), "blocks": (1, 1)},
     **{
         name: {"widths": (8, 12, 16, 20), "depths": (1, 1, 1, 1), "stem": 8}

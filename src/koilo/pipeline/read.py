@@ -17,24 +17,20 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 from shapely.ops import unary_union
 
-from koilo.cells import read_crops
 from koilo.errors import SlideError
 from koilo.manifest import SlideEntry
-from koilo.mil.removal import Boxes
 from koilo.pipeline.assess import QualityMap, assess_slide, build_meter, draw_quality_map
-from koilo.pipeline.carry import add_reasons, share_out
+from koilo.pipeline.carry import add_reasons
 from koilo.pipeline.find import OVERLAP_PX, FoundCells, find_cells
+from koilo.pipeline.judged import Judged, judge_cells
 from koilo.pipeline.models import Models
-from koilo.pipeline.one_a_cell import one_row_a_cell
 from koilo.pipeline.pixel_size import mpp_flags, open_to_read
 from koilo.pipeline.reasons import explain_cells
-from koilo.pipeline.reference import find_reference
-from koilo.pipeline.verdict import Call, judge_slide
+from koilo.pipeline.reference import Reference, find_reference
 from koilo.pipeline.workers import Workers, open_workers, usable_cores
 from koilo.slides import Slide, tile_grid
 from koilo.slides.foreground import Foreground, foreground
-from koilo.taxonomy import NEGATIVE
-from koilo.types import Cell, SlideResult
+from koilo.types import Cell, SlideResult, Tile
 
 Watch = Callable[[int], AbstractContextManager[Callable[[float], None]]]
 """Called with the number of tiles; gives what is called with each number done."""
@@ -42,9 +38,6 @@ Watch = Callable[[int], AbstractContextManager[Callable[[float], None]]]
 Frame = tuple[float, float, float, float]
 
 _OVERVIEW_PX = 1400
-
-_CHUNK = 64
-"""Crops that a worker classifies at a time."""
 
 _MOST_READERS = 8
 """Reader threads at most, where none are asked for: decoding is not what takes the time."""
@@ -141,48 +134,17 @@ def _read(
             threads=settings.threads or min(usable_cores(), _MOST_READERS),
             advance=advance,
         )
-    centres_px0 = found.boxes_px0[:, :2] + found.boxes_px0[:, 2:] / 2
-    classifier = models.classifier
-    with timer("crops"):
-        crops = read_crops(slide, centres_px0, classifier.mpp, classifier.input_px)
-    with timer("cells"):
-        features, p_cells = _classify(models, crops, workers)
-    with timer("head"):
-        call, probabilities, attention = _call(models, slide, features, p_cells)
-        centres_um = centres_px0 / slide.downsample_at(1.0)
-        kept, row = one_row_a_cell(centres_um, _suspicion(p_cells, classifier.classes))
-        if attention is not None:
-            attention = np.bincount(row, attention, len(kept)).astype(np.float32)
-        boxes = Boxes(features, p_cells, row)
-        shares = share_out(models, boxes)
-    cells = tuple(_cells(found, p_cells, classifier.classes, kept, attention, shares))
+    judged = judge_cells(slide, found, models, workers, timer)
     with timer("descriptions"):
-        reference = find_reference(
-            slide,
-            tiles,
-            found.measures,
-            meter.glass,
-            mpp=classifier.mpp,
-            size_px=classifier.input_px,
-        )
-        cells = explain_cells(
-            cells,
-            crops[kept],
-            features[kept],
-            mpp=classifier.mpp,
-            glass=meter.glass,
-            reference=reference,
-            describer=models.describer,
-            workers=workers,
-        )
+        cells, reference = _describe(slide, tiles, found, judged, models, meter.glass, workers)
     with timer("quality"):
         flags = mpp_flags(entry, settings.mpp, slide.file_mpp)
         quality, adequacy = assess_slide(
             found.measures,
             slide,
             area,
-            n_cells=len(kept),
-            suspicious=bool(call and call.positive),
+            n_cells=len(cells),
+            suspicious=judged.positive is True,
             preparation=entry.preparation,
             limits=settings.limits,
             flags=flags,
@@ -193,21 +155,48 @@ def _read(
         slide_id=entry.slide_id,
         path=str(entry.path),
         status="done",
-        label=call.label if call else None,
-        probabilities=probabilities,
-        p_positive=call.p_positive if call else None,
-        positive=call.positive if call else None,
+        label=judged.call.label if judged.call else None,
+        probabilities=judged.probabilities,
+        p_positive=judged.call.p_positive if judged.call else None,
+        positive=judged.positive,
         threshold=models.threshold(slide.kind),
-        n_cells=len(kept),
+        n_cells=len(cells),
         cells=cells,
         image_quality=quality,
         adequacy=adequacy,
         slide=_slide_facts(slide, entry, area) | {"nuclear_reference": reference.facts},
     )
     with timer("reasons"):
-        result = add_reasons(result, call, models, boxes, features[kept], crops[kept])
+        result = add_reasons(
+            result, judged.call, models, judged.boxes, judged.features, judged.crops
+        )
     result = replace(result, seconds=timer.total())
-    return Reading(result, overview, frame, crops[kept], quality_map, found.busy_s)
+    return Reading(result, overview, frame, judged.crops, quality_map, found.busy_s)
+
+
+def _describe(
+    slide: Slide,
+    tiles: Sequence[Tile],
+    found: FoundCells[Any],
+    judged: Judged,
+    models: Models,
+    glass: NDArray[np.floating],
+    workers: Workers,
+) -> tuple[tuple[Cell, ...], Reference]:
+    """The kept cells with measures and texts, and the nuclei that they are measured against."""
+    mpp, size_px = models.classifier.mpp, models.classifier.input_px
+    reference = find_reference(slide, tiles, found.measures, glass, mpp=mpp, size_px=size_px)
+    cells = explain_cells(
+        judged.cells,
+        judged.crops,
+        judged.features,
+        mpp=mpp,
+        glass=glass,
+        reference=reference,
+        describer=models.describer,
+        workers=workers,
+    )
+    return cells, reference
 
 
 def _overview(slide: Slide) -> tuple[NDArray[np.uint8], Frame]:
@@ -221,56 +210,6 @@ def _overview(slide: Slide) -> tuple[NDArray[np.uint8], Frame]:
 def excluded_area(area: Foreground) -> BaseGeometry:
     """Pen, bubbles, rims and missing areas as one geometry."""
     return unary_union(list(area.excluded.values()))
-
-
-def _classify(
-    models: Models, crops: NDArray[np.uint8], workers: Workers
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Features (N, D) and probabilities (N, C) of crops (N, P, P, 3)."""
-    chunks = [crops[start : start + _CHUNK] for start in range(0, max(len(crops), 1), _CHUNK)]
-    parts = list(workers.map_in_order(models.classifier.predict, chunks))
-    return np.concatenate([f for f, _ in parts]), np.concatenate([p for _, p in parts])
-
-
-def _call(
-    models: Models, slide: Slide, features: NDArray[np.float32], p_cells: NDArray[np.float32]
-) -> tuple[Call | None, dict[str, float], NDArray[np.float32] | None]:
-    """The slide's call, its class probabilities and each cell's attention; none without cells."""
-    if not len(features):
-        return None, {}, None
-    p, attention = models.head.predict(features, p_cells)
-    probabilities = {n: float(v) for n, v in zip(models.head.classes, p, strict=True)}
-    return judge_slide(probabilities, models.threshold(slide.kind)), probabilities, attention
-
-
-def _cells(
-    found: FoundCells[Any],
-    p_cells: NDArray[np.float32],
-    classes: Sequence[str],
-    kept: NDArray[np.int64],
-    attention: NDArray[np.float32] | None,
-    shares: NDArray[np.float32] | None,
-) -> Iterator[Cell]:
-    """The boxes ``kept``, best detector score first; ``attention`` and ``shares`` are of these."""
-    for row, index in enumerate(kept.tolist()):
-        p = p_cells[index]
-        x_px0, y_px0, w_px0, h_px0 = (float(value) for value in found.boxes_px0[index])
-        yield Cell(
-            x_px0,
-            y_px0,
-            w_px0,
-            h_px0,
-            detector_score=float(found.scores[index]),
-            probabilities={name: float(v) for name, v in zip(classes, p, strict=True)},
-            label=classes[int(np.argmax(p))],
-            attention=None if attention is None else float(attention[row]),
-            contribution=None if shares is None or np.isnan(shares[row]) else float(shares[row]),
-        )
-
-
-def _suspicion(p_cells: NDArray[np.float32], classes: Sequence[str]) -> NDArray[np.float32]:
-    """Probability of any class but NILM, (N,)."""
-    return 1 - p_cells[:, classes.index(NEGATIVE)]
 
 
 def _slide_facts(slide: Slide, entry: SlideEntry, area: Foreground) -> dict[str, Any]:
