@@ -1,16 +1,19 @@
 r"""Check a drawn cohort: what true attributes say of a slide, and what must say nothing.
 
-    python runs/cohort_checks.py DIR [--top-k 64]
+    python runs/cohort_checks.py DIR [--top-k 64] [--random-trunk OUT]
 
 Prints the AUC on the internal test of an oracle that sees the true attributes of a slide's top
 cells (bar: at least 0.99), of centre, number of cells and mean colour (bar: at most 0.55), and of
 the mean detector score. The oracle learns cells from their true class and calls a slide by its
-worst cells, as a slide head does.
+worst cells, as a slide head does. With --random-trunk a head is trained in OUT on the features of
+the comparison's trunk as it is before any weights are loaded (bar: at most 0.75). Two-stage and
+ceiling are methods of runs/stride.sh.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,8 @@ from cohort_facts import ATTRIBUTES, facts_of, read_columns
 from koilo.datasets.crop_store import CropStore, open_crop_store
 from koilo.evaluate.scores import auc
 from koilo.taxonomy import NEGATIVE
+from koilo.train.stages import build_model, fit_head, score_store
+from stride import cpu_plan
 
 ORACLE_CELLS = 120_000
 
@@ -33,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("--top-k", type=int, default=64, help="cells of a slide that are seen")
+    parser.add_argument("--random-trunk", type=Path, metavar="OUT", help="train a head there")
     options = parser.parse_args()
     store = open_crop_store(options.folder)
     for line in facts_of(store):
@@ -40,6 +46,22 @@ def main() -> None:
     print(f"oracle on true attributes: AUC {oracle(store, options.top_k):.4f}")
     for name, value in nothing(store).items():
         print(f"label from {name}: AUC {value:.3f}")
+    if options.random_trunk:
+        print(f"head on a random trunk: AUC {random_trunk(store, options.random_trunk):.3f}")
+
+
+def random_trunk(store: CropStore, out: Path) -> float:
+    """Slide AUC on the internal test of the paper's head on features that nothing was taught."""
+    plan = cpu_plan(smoke=False, threads=1)
+    model = build_model(plan.net, 1)
+    loop = replace(plan.head, seed=1)
+    fit_head(model, store, plan.net, top_k=plan.settings.top_k, loop=loop, out=out)
+    model.head_average.load_state_dict(model.head.state_dict())
+    classes, top_k = plan.net.classes, plan.settings.top_k
+    scores = score_store(model, store, classes, top_k, ("validation", "test"))
+    rows = [i for i, slide in enumerate(scores.slides) if slide.split == "test"]
+    truth = [scores.slides[i].label != NEGATIVE for i in rows]
+    return float(auc(truth, scores.p_positive[rows]))
 
 
 def oracle(store: CropStore, top_k: int) -> float:
