@@ -36,7 +36,7 @@ from koilo.train.recipes.slide_head import SlideHeadConfig, SlideHeadRecipe, pre
 from koilo.train.record import git_commit
 from koilo.train.stages import NetConfig
 from koilo.train.swift_model import judge_slides, read_bags_of_store
-from stride import SPLITS, Plan, Study, cpu_plan
+from stride import JUDGED, SPLITS, Plan, Study, cpu_plan
 
 BACKBONES = ("convnext_twin", "vit_twin", "resnet_twin")
 NOT_OF_FEATURES = {"evidence"}
@@ -78,7 +78,7 @@ def heads_table(store: CropStore, plan: Plan, out: Path, seed: int) -> dict[str,
     """Rows: features and head; columns: AUC and spec@sens95 of each split."""
     study = Study(store, plan, out, seed, {})
     rows = []
-    slides = [s for s in store.of_split("train", *SPLITS) if s.label]
+    slides = [s for s in store.of_split(*SPLITS) if s.label]
     for method in ("two_stage", "swift"):
         student = study.model(method).student
         bags = read_bags_of_store(student, store, slides, plan.settings.top_k)
@@ -140,7 +140,7 @@ def backbones_table(store: CropStore, plan: Plan, out: Path, seed: int) -> dict[
         for method in ("two_stage", "swift"):
             model = study.model(method)
             row: list[Any] = [name, method]
-            for split in SPLITS:
+            for split in JUDGED:
                 slides = list(store.of_split(split))
                 predict = _judge(model.student, model.head, store, slides, own)
                 in_train, in_eval = in_both_modes(model, predict)
@@ -148,7 +148,7 @@ def backbones_table(store: CropStore, plan: Plan, out: Path, seed: int) -> dict[
                 row += [round(float(auc(positive, 1 - p[:, 0])), 3) for p in (in_eval, in_train)]
             rows.append(row)
             log.info("%s", row)
-    columns = [f"{split} AUC, {mode} mode" for split in SPLITS for mode in ("eval", "train")]
+    columns = [f"{split} AUC, {mode} mode" for split in JUDGED for mode in ("eval", "train")]
     return {"columns": ["backbone", "method", *columns], "rows": rows}
 
 
@@ -161,7 +161,7 @@ def _judge(
 def measures(slides: list[StoredSlide], p: NDArray[Any]) -> list[float]:
     """AUC and spec@sens95 of each split."""
     values = []
-    for split in SPLITS:
+    for split in JUDGED:
         rows = [i for i, slide in enumerate(slides) if slide.split == split]
         positive = np.array([slides[i].label != "NILM" for i in rows])
         score = 1 - np.asarray(p, np.float64)[rows, 0]
@@ -170,7 +170,7 @@ def measures(slides: list[StoredSlide], p: NDArray[Any]) -> list[float]:
 
 
 def measure_names() -> list[str]:
-    return [f"{split} {name}" for split in SPLITS for name in ("AUC", "spec@sens95")]
+    return [f"{split} {name}" for split in JUDGED for name in ("AUC", "spec@sens95")]
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ _VECTORS = np.array(
         [0.10, 0.52, 0.85],  # orange G
     ]
 )
+BASE_STAIN = (_VECTORS / np.linalg.norm(_VECTORS, axis=1, keepdims=True)).T
+"""Unit optical densities (3, 4) from which every centre's dyes are drawn, columns as `DYES`."""
 MIMIC_GROUPS = ("enlarged", "high_nc", "pale_centre", "dark", "inflammatory", "glandular")
 
 

