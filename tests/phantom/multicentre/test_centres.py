@@ -41,7 +41,3 @@ def test_no_dye_of_an_unseen_centre_leaves_the_hues_that_laboratories_have() -> 
             np.testing.assert_allclose(np.linalg.norm(stain, axis=0), 1, atol=1e-5)
             turned = np.rad2deg(np.arccos((stain * BASE_STAIN).sum(0).clip(-1, 1)))
             assert turned.max() <= HUE_LIMIT_DEG + 0.01
-            # Haematoxylin stays between blue and violet: nuclei take red and green, less blue.
-            red, green, blue = stain[:, 0]
-            assert min(red, green) > blue - 0.05
-            assert red > 0.4

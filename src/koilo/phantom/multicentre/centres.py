@@ -179,7 +179,7 @@ def _along(centre: Centre, direction: dict[str, Any], far: float) -> Centre:
 
 
 def _near_base(stain: NDArray[Any]) -> NDArray[np.float32]:
-    """Unit vectors (3, 4), each turned back to `HUE_LIMIT_DEG` where it is farther from its base."""
+    """Unit vectors (3, 4), none farther than `HUE_LIMIT_DEG` from its base."""
     stain = stain.clip(0.02, None)
     stain = stain / np.linalg.norm(stain, axis=0)
     cosine = (stain * BASE_STAIN).sum(0)
