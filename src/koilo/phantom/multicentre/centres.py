@@ -21,7 +21,7 @@ from koilo.phantom.multicentre.kinds import NAMES
 
 _COLOURS = ("stain", "dye_gain", "white", "gamma", "flare")
 """What a colour twin takes from another centre; blur, pixel size and density stay."""
-_TRIES, _BISECTIONS, _FARTHEST = 60, 14, 4.0
+_TRIES, _BISECTIONS, _FARTHEST = 200, 14, 6.0
 _CLOSE_ENOUGH = 0.002
 HUE_LIMIT_DEG = 8.0
 """How far a dye's vector may turn from its base: twice what training centres mostly do. Without it
