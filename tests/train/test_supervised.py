@@ -146,7 +146,7 @@ def test_a_tree_weighs_the_loss_and_alpha_0_is_plain_cross_entropy() -> None:
 
 
 def test_with_a_tree_validation_says_accuracy_a_level_and_how_far_off_mistakes_lie() -> None:
-    net, held_out = toy_net(3), cells(24)
+    net, held_out = toy_net(3).eval(), cells(24)
     found = SupervisedRecipe(
         net, [cells()], SETTINGS, validation=held_out, hierarchy=TREE
     ).evaluate()
