@@ -11,6 +11,7 @@ import pytest
 
 from koilo.datasets.crop_store import CropStore
 from koilo.errors import TrainingError
+from koilo.mil.adaptation import AdaptationSettings
 from koilo.train import LoopConfig
 from koilo.train.recipes.swift import SwiftSettings
 from koilo.train.stages import NetConfig
@@ -59,10 +60,10 @@ def test_each_method_is_measured_before_and_after_on_unseen_slides_and_on_the_co
     monkeypatch.setattr(stride_adaptation, "DRAWS", 20)
     table = stride_adaptation.adaptation_table(study)
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
-    assert [(row["method"], row["rate"], row["split"]) for row in rows] == [
-        (method, rate, split)
+    assert [(row["method"], row["pace"], row["split"]) for row in rows] == [
+        (method, pace, split)
         for method in ("two_stage", "swift")
-        for rate in ("1e-05", "0.001")
+        for pace in ("published", "fast")
         for split in ("unseen", "test (control)")
     ]
     assert {row["slides"] for row in rows} == {10}
@@ -73,7 +74,7 @@ def test_adapting_at_rate_0_changes_nothing_whatever_the_order_of_slides(
     study: stride.Study,
 ) -> None:
     head, bags = stride_adaptation.head_and_bags(study, "swift")
-    unseen, test = stride_adaptation.adapted(head, bags, 0.0, seed=3)
+    unseen, test = stride_adaptation.adapted(head, bags, AdaptationSettings(lr=0.0), 3)
     np.testing.assert_allclose(unseen, stride_adaptation.p_positive(head, bags.unseen), atol=1e-5)
     assert test.shape == (2, 10)  # a row for the head that each of two centres leaves
     np.testing.assert_allclose(test[1], stride_adaptation.p_positive(head, bags.test), atol=1e-5)
