@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from koilo.datasets.crop_store import open_crop_store
+from koilo.datasets.crop_store import CropStore, open_crop_store
 from koilo.errors import KoiloError, TrainingError
 from koilo.evaluate.comparison import paired_difference
 from koilo.evaluate.operating_point import specificity_at
@@ -37,7 +37,7 @@ from stride import TWO_STAGE, Study, cpu_plan, run_folder, tuned_rates
 
 METHODS = ("two_stage", "swift")
 PACES = {"published": AdaptationSettings(), "fast": AdaptationSettings(lr=1e-3, ema=0.9)}
-"""A teacher that keeps .999 a batch hardly follows within one centre's slides; so a fast one too."""
+"""A teacher that keeps .999 a batch hardly follows within one centre: hence a fast one as well."""
 DRAWS = 1000
 
 Scores = NDArray[np.float64]
