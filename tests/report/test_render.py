@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from koilo.errors import ConfigError
-from koilo.report import QualityMap, render_report
+from koilo.report import QualityMap
 from koilo.types import Adequacy, ImageQuality, SlideResult
 
-from .conftest import FRAME, Page, below, make_cells, make_crops, make_overview
+from .conftest import FRAME, Page, below, make_cells, make_crops, make_overview, render_report
 
 
 def render(result: SlideResult, spec: dict[str, Any], **changes: Any) -> str:
