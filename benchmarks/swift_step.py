@@ -1,6 +1,6 @@
 """Where the time of one SWIFT step goes at the CPU twin's sizes: to the model, or to loading.
 
-    python benchmarks/swift_step.py [--steps 12] [--threads 1] [--store COHORT]
+    python benchmarks/swift_step.py [--steps 12] [--threads 1] [--store COHORT] [--encoder NAME]
 
 Without --store crops are random numbers on disk: what a step costs does not depend on the picture.
 Shares of one run are held, not seconds: they do not move with the machine's load.
@@ -38,12 +38,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--store", type=Path)
+    parser.add_argument("--encoder", default="nanodet_frozen_norm", help="that of runs/stride.sh")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     started = time.time()
     with tempfile.TemporaryDirectory() as folder:
         store = open_crop_store(options.store) if options.store else random_store(Path(folder))
-        seconds = time_steps(store, options.steps)
+        seconds = time_steps(store, options.steps, options.encoder)
     total = sum(seconds.values())
     model = sum(seconds[name] for name in ("forward", "backward", "optimizer"))
     figures = {f"share of {name}": value / total for name, value in seconds.items()}
@@ -55,7 +56,7 @@ def main() -> None:
         "swift_step",
         title="Where a SWIFT step's time goes, CPU twin",
         command=f"python benchmarks/swift_step.py --steps {options.steps} "
-        f"--threads {options.threads}",
+        f"--threads {options.threads} --encoder {options.encoder}",
         data="phantom cohort" if options.store else "random crops of 64 px on disk",
         seconds=time.time() - started,
         figures={name: round(value, 4) for name, value in figures.items()},
@@ -67,11 +68,11 @@ def main() -> None:
     )
 
 
-def time_steps(store: CropStore, n_steps: int) -> dict[str, float]:
+def time_steps(store: CropStore, n_steps: int, encoder: str) -> dict[str, float]:
     """Seconds by part over ``n_steps`` steps, after two that are not counted."""
     classes = Classes()
     torch.manual_seed(0)
-    model = build_swift_model(classes)
+    model = build_swift_model(classes, encoder=encoder)
     sampler = JointSampler(
         store, classes, n_cells=SETTINGS.n_cells, n_slides=SETTINGS.n_slides, top_k=CELLS
     )
