@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT / "runs"))
 
 import stride
 import stride_report
+import stride_scores
 
 LOOP = LoopConfig(steps=2, optimizer="adam", weight_decay=1e-3, device="cpu", threads=1)
 WATCHED = replace(LOOP, evaluate_every=1)
@@ -59,11 +60,11 @@ def out(store: CropStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_method_leaves_scores_of_every_slide_outside_training(out: Path) -> None:
+def test_every_method_leaves_scores_of_every_slide(out: Path) -> None:
     for method in stride.METHODS:
         with open(out / "scores" / f"{method}_1.csv", newline="") as handle:
             rows = list(csv.DictReader(handle))
-        assert len(rows) == 40
+        assert len(rows) == 50
         assert {row["split"] for row in rows} == set(stride.SPLITS)
         assert len({row["threshold"] for row in rows}) == 1
 
@@ -97,10 +98,10 @@ def test_the_report_is_made_from_scores_alone(
     store: CropStore, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stride_report, "DRAWS", 20)
-    table = stride_report.Table([out])
+    table = stride_scores.Table([out])
     table.write(tmp_path / "scores.parquet")
     stored = pq.read_table(tmp_path / "scores.parquet")
-    assert stored.num_rows == 40 * len(stride.METHODS)
+    assert stored.num_rows == 50 * len(stride.METHODS)
     options = Namespace(cohort=store.folder, outs=[out])
     provisional = {f"{v} on 1 of 3 seeds: provisional" for v in ("holds", "does not hold")}
     for converged, verdicts in ((True, provisional), (False, {"not judged"})):
