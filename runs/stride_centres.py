@@ -77,7 +77,7 @@ def missed_table(table: Table, split: str) -> dict[str, Any]:
         called = table.margins(method, split) >= 0
         missed = missed_by_class(labels, called)
         above = sum(n for name, n in missed.items() if name != MILDEST)
-        rows.append([method, *(_count(missed[name]) for name in names), _count(above)])
+        rows.append([method, *(mean_count(missed[name]) for name in names), mean_count(above)])
     return {"columns": columns, "rows": rows}
 
 
@@ -98,7 +98,7 @@ def calls_table(table: Table, split: str) -> dict[str, Any]:
         called = table.margins(method, split) >= 0
         cells = [called[:, positive], ~called[:, positive], called[:, ~positive],
                  ~called[:, ~positive]]  # fmt: skip
-        rows.append([method, *(_count(float(each.sum(1).mean())) for each in cells)])
+        rows.append([method, *(mean_count(float(each.sum(1).mean())) for each in cells)])
     columns = ["method", "positive, called", "positive, missed", "NILM, called", "NILM, passed"]
     return {"columns": columns, "rows": rows}
 
@@ -116,6 +116,6 @@ def by_distance(table: Table, method: str, cohort: Path, draws: int) -> list[Cen
     return sorted(points, key=lambda point: point.distance)
 
 
-def _count(value: float) -> str:
-    """A mean count: whole where it is."""
+def mean_count(value: float) -> str:
+    """A count averaged over seeds: whole where it is."""
     return f"{value:.1f}".removesuffix(".0")

@@ -82,11 +82,6 @@ def most_probable(table: Table, method: str, split: str) -> list[NDArray[np.int6
     return [called_classes(run.p) for run in table.of(method, split)]
 
 
-def called_at_threshold(table: Table, method: str, split: str) -> list[NDArray[np.int64]]:
-    """The class called at each seed's locked threshold, (N,) a seed."""
-    return [called_classes(run.p, run.threshold) for run in table.of(method, split)]
-
-
 def mean_f1(table: Table, method: str, split: str) -> list[float]:
     """F1 of each class at `PREVALENCE`, averaged over seeds."""
     truth = true_classes(table, split)

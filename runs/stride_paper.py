@@ -36,13 +36,13 @@ from stride_centres import (
     calls_table,
     centre_rows,
     centres_table,
+    mean_count,
     missed_by_class,
     missed_table,
 )
 from stride_grades import (
     AUGMENTED,
     PREVALENCE,
-    called_at_threshold,
     called_classes,
     count_calls,
     f1_table,
@@ -107,7 +107,7 @@ def notes(table: Table) -> list[str]:
         "Synthetic slides: no clinical claim. Verdicts stand in the table of claims, none here; "
         "least of all for a centre.",
         "Called is what reaches the threshold that validation locked, unchanged on every centre. "
-        f"F1, kappa, predictive values and workload are at {PREVALENCE:.0%} positive slides. F1 "
+        f"F1, kappa, predictive values and workload are at {100 * PREVALENCE:.0f} % positive. F1 "
         "and its confusions are of the most probable class; confusions at a threshold are NILM "
         "below it, else the most probable of the others.",
         "Sensitivity and specificity of a centre have Wilson's interval on the mean count of the "
@@ -147,40 +147,43 @@ def paper_tables(table: Table, store: CropStore, draws: int) -> dict[str, Any]:
     }
 
 
-def draw_pictures(table: Table, store: CropStore, page: Path, draws: int) -> list[str]:
-    """Draw beside the page; the names of the files."""
-    names: list[str] = []
+def draw_pictures(table: Table, store: CropStore, page: Path, draws: int) -> dict[str, str]:
+    """Draw beside the page; file -> what it shows."""
+    captions: dict[str, str] = {}
 
-    def beside(what: str) -> Path:
-        names.append(f"{page.stem}_{what}.png")
-        return page.with_name(names[-1])
+    def beside(what: str, caption: str) -> Path:
+        path = page.with_name(f"{page.stem}_{what}.png")
+        captions[path.name] = caption
+        return path
 
     graded = [name for name in AUGMENTED if name in table.methods]
     draw_f1_by_size(
-        beside("f1_by_size"),
+        beside("f1_by_size", "F1 of slide classes (test) against their number in training (S-23)"),
         training_sizes(store, table.classes),
         {name: mean_f1(table, name, "test") for name in graded},
         "slides of the class to learn from",
     )
     for split, methods in CURVES.items():
-        draw_curves(table, split, methods, beside(f"roc_{split}"))
+        draw_curves(table, split, methods, beside(f"roc_{split}", f"ROC curves, {split} (S-48)"))
     for method in (name for name in CONFUSIONS if name in table.methods):
         truth, run = true_classes(table, "test"), table.of(method, "test")[0]
         equal = threshold_at_specificity(table.positive("test"), run.p_positive, EQUAL_SPECIFICITY)
-        for what, calls in (
-            ("locked", called_at_threshold(table, method, "test")[0]),
-            ("spec65", called_classes(run.p, equal)),
+        for what, threshold, words in (
+            ("locked", run.threshold, "the locked threshold"),
+            ("spec65", equal, f"a specificity of {EQUAL_SPECIFICITY}"),
         ):
-            counts = count_calls(truth, calls, len(table.classes))
-            draw_confusion(beside(f"{method}_{what}"), counts, table.classes)
+            calls = called_classes(run.p, threshold)
+            path = beside(f"{method}_{what}", f"Classes called by {method} at {words}, test (S-48)")
+            draw_confusion(path, count_calls(truth, calls, len(table.classes)), table.classes)
     shown = [name for name in BY_DISTANCE if name in table.methods]
     draw_auc_by_distance(
-        beside("distance"),
+        beside("distance", "AUC of unseen centres against the distance of their colours (S-50)"),
         {name: by_distance(table, name, store.folder, draws) for name in shown},
     )
     if FOREST in table.methods:
-        draw_centres(beside("centres"), centre_rows(table, FOREST, "unseen", draws))
-    return names
+        path = beside("centres", f"Unseen centres, {FOREST} at the locked threshold (S-51)")
+        draw_centres(path, centre_rows(table, FOREST, "unseen", draws))
+    return captions
 
 
 def draw_curves(table: Table, split: str, methods: tuple[str, ...], path: Path) -> None:
@@ -210,8 +213,8 @@ def confusion_table(table: Table, split: str, calls: NDArray[np.int64]) -> dict[
 
 def ablation_table(table: Table, split: str, draws: int) -> dict[str, Any]:
     """Each method and what it has over SWIFT, on the same draws of slides."""
-    columns = ["method", "seeds", "AUC", "less swift's", "spec@sens95", "less swift's ",
-               "locked sensitivity", "locked specificity"]  # fmt: skip
+    columns = ["method", "seeds", "AUC", "AUC less swift's", "spec@sens95",
+               "spec@sens95 less swift's", "locked sensitivity", "locked specificity"]  # fmt: skip
     positive, strata = table.positive(split), np.array(table.labels(split))
     rows: list[list[Any]] = []
     for method in ABLATIONS:
@@ -261,7 +264,7 @@ def equal_table(table: Table, split: str, draws: int) -> dict[str, Any]:
                                 strata=np.array(labels), draws=draws)  # fmt: skip
         thresholds = [threshold_at_specificity(positive, s, EQUAL_SPECIFICITY) for s in scores]
         missed = missed_by_class(labels, scores >= np.array(thresholds)[:, None])
-        rows.append([method, found.as_dict(), *(round(missed[name], 1) for name in names)])
+        rows.append([method, found.as_dict(), *(mean_count(missed[name]) for name in names)])
     return {"columns": columns, "rows": rows}
 
 
@@ -271,7 +274,7 @@ def workload_table(table: Table, split: str) -> dict[str, Any]:
                "positive among the ruled out", "PPV", "NPV", "missed of 1,000"]  # fmt: skip
     positive = table.positive(split)
     rows: list[list[Any]] = []
-    for method in (name for name in METHODS):
+    for method in METHODS:
         if method not in table.methods:
             rows.append([method, "not run", *[None] * (len(columns) - 2)])
             continue
