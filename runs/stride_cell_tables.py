@@ -107,7 +107,7 @@ def f1_table(readings: Mapping[str, Reading], sample: Sample, classes: Classes) 
 def mismatch_table(
     readings: Mapping[str, Reading], sample: Sample, classes: Classes
 ) -> dict[str, Any]:
-    """How often which cell class leads a slide class, and whether its own is called at all."""
+    """How often which cell class leads, and in how many slides none of the best is of its own."""
     home = dict(zip(classes.slides, classes.cell_of_slide, strict=True))
     rows = []
     for method, reading in readings.items():
@@ -116,13 +116,13 @@ def mismatch_table(
             own = [top for top, slide in zip(tops, sample.slides, strict=True)
                    if slide.label == label]  # fmt: skip
             leads = np.bincount([leading_class(top) for top in own], minlength=len(classes.cells))
-            anywhere = np.mean([home[label] in top for top in own])
+            never = sum(home[label] not in top for top in own)
             rows.append(
                 [method, label, len(own), *(leads / len(own)).round(3).tolist(),
-                 _rounded(leads[home[label]] / len(own)), _rounded(float(anywhere))]
+                 _rounded(leads[home[label]] / len(own)), never]
             )  # fmt: skip
     columns = ["method", "slide", "slides", *(f"{name} leads" for name in classes.cells)]
-    return {"columns": [*columns, "own class leads", "own class called at all"], "rows": rows}
+    return {"columns": [*columns, "own class leads", "never calls it"], "rows": rows}
 
 
 def top_calls(bag: ScoredBag) -> NDArray[np.int64]:

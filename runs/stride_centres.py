@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,19 +49,20 @@ def centre_rows(table: Table, method: str, split: str, draws: int) -> list[Centr
     return rows
 
 
-def centres_table(table: Table, split: str, draws: int) -> dict[str, Any]:
+def centres_table(rows: Mapping[str, list[CentreRow]]) -> dict[str, Any]:
+    """The rows of each method that ran."""
     columns = ["method", "centre", "slides", "positive", "AUC", "sensitivity", "specificity"]
-    rows: list[list[Any]] = []
+    body: list[list[Any]] = []
     for method in DEPLOYED:
-        if method not in table.methods:
-            rows.append([method, "not run", *[None] * (len(columns) - 2)])
+        if method not in rows:
+            body.append([method, "not run", *[None] * (len(columns) - 2)])
             continue
-        rows += [
+        body += [
             [method, row.centre, row.n, row.n_positive,
              *(each.as_dict() for each in (row.auc, row.sensitivity, row.specificity))]
-            for row in centre_rows(table, method, split, draws)
+            for row in rows[method]
         ]  # fmt: skip
-    return {"columns": columns, "rows": rows}
+    return {"columns": columns, "rows": body}
 
 
 def missed_table(table: Table, split: str) -> dict[str, Any]:
@@ -103,16 +105,20 @@ def calls_table(table: Table, split: str) -> dict[str, Any]:
     return {"columns": columns, "rows": rows}
 
 
-def by_distance(table: Table, method: str, cohort: Path, draws: int) -> list[CentrePoint]:
+def by_distance(
+    table: Table, method: str, rows: list[CentreRow], cohort: Path
+) -> list[CentrePoint]:
     """Unseen centres with their twins' AUC, the nearest in colour first."""
     told = json.loads((cohort / "truth" / "centres.json").read_text(encoding="utf-8"))
     distance = {centre["name"]: float(centre["distance"]) for centre in told}
-    twins = {row.centre: row for row in centre_rows(table, method, "unseen_twin", draws)}
-    points = [
-        CentrePoint(row.centre, distance[row.centre], row.auc, twins[row.centre].auc.estimate)
-        for row in centre_rows(table, method, "unseen", draws)
-        if row.centre != "all"
-    ]
+    centres, positive = np.array(table.centres("unseen_twin")), table.positive("unseen_twin")
+    points = []
+    for row in rows:
+        if row.centre == "all":
+            continue
+        own = centres == row.centre
+        twins = [auc(positive[own], score[own]) for score in table.scores(method, "unseen_twin")]
+        points.append(CentrePoint(row.centre, distance[row.centre], row.auc, float(np.mean(twins))))
     return sorted(points, key=lambda point: point.distance)
 
 

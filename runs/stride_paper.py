@@ -13,31 +13,25 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from koilo.datasets.crop_store import CropStore, open_crop_store
-from koilo.evaluate.comparison import mean_over_seeds, paired_difference
+from koilo.evaluate.centres import CentreRow
 from koilo.evaluate.figures import draw_centres, draw_confusion, draw_roc
 from koilo.evaluate.measures import EQUAL_SPECIFICITY
-from koilo.evaluate.operating_point import specificity_at, threshold_at_specificity
-from koilo.evaluate.predictive import predictive_table
+from koilo.evaluate.operating_point import threshold_at_specificity
 from koilo.evaluate.scores import auc, sensitivity_specificity
-from koilo.evaluate.workload import workload
 from koilo.files import write_json
 from koilo.train.record import git_commit
-from stride import COLOUR, METHODS
+from stride import METHODS
 from stride_centres import (
     DEPLOYED,
     by_distance,
     calls_table,
     centre_rows,
     centres_table,
-    mean_count,
-    missed_by_class,
     missed_table,
 )
 from stride_grades import (
@@ -50,15 +44,18 @@ from stride_grades import (
     most_probable,
     true_classes,
 )
+from stride_paper_tables import (
+    INSIDE,
+    OUTSIDE,
+    ablation_table,
+    confusion_table,
+    equal_table,
+    workload_table,
+)
 from stride_pictures import draw_auc_by_distance, draw_f1_by_size
 from stride_scores import Table
 
 DRAWS, SMOKE_DRAWS = 1000, 30
-ABLATIONS = ("two_stage", "slide_ft", "swift_no_cam", "swift", *COLOUR)
-CURVES = {
-    "test": ("two_stage", "slide_ft", "swift_no_cam", "swift", "ceiling"),
-    "unseen": ("two_stage", "swift", "continued", "stain_aug", "color_adv", "color_adv_stain"),
-}
 CONFUSIONS = ("two_stage", "swift")
 BY_DISTANCE = ("two_stage", "swift", "color_adv")
 FOREST = "swift"
@@ -74,8 +71,13 @@ def main() -> None:
     started = time.time()
     draws = SMOKE_DRAWS if options.smoke else DRAWS
     table, store = Table(options.outs), open_crop_store(options.cohort)
-    tables = paper_tables(table, store, draws)
-    pictures = draw_pictures(table, store, options.page, draws)
+    centres = {
+        name: centre_rows(table, name, "unseen", draws)
+        for name in DEPLOYED
+        if name in table.methods
+    }
+    tables = paper_tables(table, store, centres, draws)
+    pictures = draw_pictures(table, store, centres, options.page)
     missing = [name for name in METHODS if name not in table.methods]
     page = {
         "name": options.page.stem,
@@ -116,7 +118,9 @@ def notes(table: Table) -> list[str]:
     ]
 
 
-def paper_tables(table: Table, store: CropStore, draws: int) -> dict[str, Any]:
+def paper_tables(
+    table: Table, store: CropStore, centres: Mapping[str, list[CentreRow]], draws: int
+) -> dict[str, Any]:
     """Title -> table; methods that did not run are said to be so."""
     sizes = training_sizes(store, table.classes)
     first = [name for name in CONFUSIONS if name in table.methods]
@@ -137,7 +141,7 @@ def paper_tables(table: Table, store: CropStore, draws: int) -> dict[str, Any]:
             f"At specificity {EQUAL_SPECIFICITY}, {split} (S-48)": equal_table(table, split, draws)
             for split in ("test", "unseen")
         },
-        "Unseen centres, locked threshold (S-50, S-51)": centres_table(table, "unseen", draws),
+        "Unseen centres, locked threshold (S-50, S-51)": centres_table(centres),
         "Missed slides of unseen centres, locked threshold (S-51)": missed_table(table, "unseen"),
         "All slides of unseen centres, locked threshold (S-51)": calls_table(table, "unseen"),
         **{
@@ -147,7 +151,9 @@ def paper_tables(table: Table, store: CropStore, draws: int) -> dict[str, Any]:
     }
 
 
-def draw_pictures(table: Table, store: CropStore, page: Path, draws: int) -> dict[str, str]:
+def draw_pictures(
+    table: Table, store: CropStore, centres: Mapping[str, list[CentreRow]], page: Path
+) -> dict[str, str]:
     """Draw beside the page; file -> what it shows."""
     captions: dict[str, str] = {}
 
@@ -163,7 +169,7 @@ def draw_pictures(table: Table, store: CropStore, page: Path, draws: int) -> dic
         {name: mean_f1(table, name, "test") for name in graded},
         "slides of the class to learn from",
     )
-    for split, methods in CURVES.items():
+    for split, methods in (("test", INSIDE), ("unseen", OUTSIDE)):
         draw_curves(table, split, methods, beside(f"roc_{split}", f"ROC curves, {split} (S-48)"))
     for method in (name for name in CONFUSIONS if name in table.methods):
         truth, run = true_classes(table, "test"), table.of(method, "test")[0]
@@ -175,14 +181,14 @@ def draw_pictures(table: Table, store: CropStore, page: Path, draws: int) -> dic
             calls = called_classes(run.p, threshold)
             path = beside(f"{method}_{what}", f"Classes called by {method} at {words}, test (S-48)")
             draw_confusion(path, count_calls(truth, calls, len(table.classes)), table.classes)
-    shown = [name for name in BY_DISTANCE if name in table.methods]
+    shown = [name for name in BY_DISTANCE if name in centres]
     draw_auc_by_distance(
         beside("distance", "AUC of unseen centres against the distance of their colours (S-50)"),
-        {name: by_distance(table, name, store.folder, draws) for name in shown},
+        {name: by_distance(table, name, centres[name], store.folder) for name in shown},
     )
-    if FOREST in table.methods:
+    if FOREST in centres:
         path = beside("centres", f"Unseen centres, {FOREST} at the locked threshold (S-51)")
-        draw_centres(path, centre_rows(table, FOREST, "unseen", draws))
+        draw_centres(path, centres[FOREST])
     return captions
 
 
@@ -204,92 +210,6 @@ def draw_curves(table: Table, split: str, methods: tuple[str, ...], path: Path) 
 def training_sizes(store: CropStore, classes: tuple[str, ...]) -> dict[str, int]:
     labels = [slide.label for slide in store.of_split("train")]
     return {name: labels.count(name) for name in classes}
-
-
-def confusion_table(table: Table, split: str, calls: NDArray[np.int64]) -> dict[str, Any]:
-    counts = count_calls(true_classes(table, split), calls, len(table.classes))
-    return {"classes": list(table.classes), "rows_are_truth": counts.astype(int).tolist()}
-
-
-def ablation_table(table: Table, split: str, draws: int) -> dict[str, Any]:
-    """Each method and what it has over SWIFT, on the same draws of slides."""
-    columns = ["method", "seeds", "AUC", "AUC less swift's", "spec@sens95",
-               "spec@sens95 less swift's", "locked sensitivity", "locked specificity"]  # fmt: skip
-    positive, strata = table.positive(split), np.array(table.labels(split))
-    rows: list[list[Any]] = []
-    for method in ABLATIONS:
-        if method not in table.methods:
-            rows.append([method, "not run", *[None] * (len(columns) - 2)])
-            continue
-        scores, row = table.scores(method, split), [method, len(table.seeds(method))]
-        for measure in (auc, specificity_at):
-            found = mean_over_seeds(positive, scores, measure, strata=strata, draws=draws)
-            row.append(found.as_dict())
-            compared = method != "swift" and "swift" in table.methods
-            row.append(
-                paired_difference(positive, scores, table.scores("swift", split), measure,
-                                  strata=strata, draws=draws).as_dict() if compared else None
-            )  # fmt: skip
-        for place in (0, 1):
-            found = mean_over_seeds(
-                positive,
-                table.margins(method, split),
-                lambda truth, margin, place=place: sensitivity_specificity(truth, margin, 0)[place],
-                strata=strata,
-                draws=draws,
-            )
-            row.append(found.as_dict())
-        rows.append(row)
-    return {"columns": columns, "rows": rows}
-
-
-def sensitivity_at_equal(truth: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
-    """Sensitivity at the lowest threshold with a specificity of .65 on this very set."""
-    threshold = threshold_at_specificity(truth, score, EQUAL_SPECIFICITY)
-    return sensitivity_specificity(truth, score, threshold)[0]
-
-
-def equal_table(table: Table, split: str, draws: int) -> dict[str, Any]:
-    """Sensitivity where every method passes 65 % of the NILM slides, and whom it misses then."""
-    labels, positive = table.labels(split), table.positive(split)
-    names = [name for name in table.classes[1:] if name in labels]
-    columns = ["method", "sensitivity", *(f"missed {n} (of {labels.count(n)})" for n in names)]
-    rows: list[list[Any]] = []
-    for method in dict.fromkeys((*CURVES["test"], *DEPLOYED)):
-        if method not in table.methods:
-            rows.append([method, "not run", *[None] * len(names)])
-            continue
-        scores = table.scores(method, split)
-        found = mean_over_seeds(positive, scores, sensitivity_at_equal,
-                                strata=np.array(labels), draws=draws)  # fmt: skip
-        thresholds = [threshold_at_specificity(positive, s, EQUAL_SPECIFICITY) for s in scores]
-        missed = missed_by_class(labels, scores >= np.array(thresholds)[:, None])
-        rows.append([method, found.as_dict(), *(mean_count(missed[name]) for name in names)])
-    return {"columns": columns, "rows": rows}
-
-
-def workload_table(table: Table, split: str) -> dict[str, Any]:
-    """What a reader is spared, and what a call means, averaged over seeds."""
-    columns = ["method", "sensitivity", "NILM slides ruled out", "all slides ruled out",
-               "positive among the ruled out", "PPV", "NPV", "missed of 1,000"]  # fmt: skip
-    positive = table.positive(split)
-    rows: list[list[Any]] = []
-    for method in METHODS:
-        if method not in table.methods:
-            rows.append([method, "not run", *[None] * (len(columns) - 2)])
-            continue
-        values = []
-        for called in table.margins(method, split) >= 0:
-            sensitivity, specificity = sensitivity_specificity(positive, called, 0.5)
-            spared = workload(positive, called, prevalence=PREVALENCE)
-            (means,) = predictive_table(sensitivity, specificity, [PREVALENCE])
-            values.append(
-                [sensitivity, spared.negatives_ruled_out, spared.all_ruled_out,
-                 spared.missed_of_ruled_out, means.ppv, means.npv, means.missed_per_1000]
-            )  # fmt: skip
-        averaged = np.mean(np.array(values, dtype=float), axis=0)
-        rows.append([method, *(None if np.isnan(v) else round(float(v), 3) for v in averaged)])
-    return {"columns": columns, "rows": rows}
 
 
 if __name__ == "__main__":

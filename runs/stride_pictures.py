@@ -14,9 +14,19 @@ from numpy.typing import NDArray
 from koilo.evaluate.intervals import Interval
 from koilo.files import atomic_path
 
-COLOURS = ("#9aa3ab", "#1f5a9e", "#2d8a57", "#d1662a", "#c03b5a", "#8e4a9b", "#4a4f55")
-"""The first is for NILM."""
+COLOURS = ("#1f5a9e", "#2d8a57", "#d1662a", "#c03b5a", "#8e4a9b")
 MARKERS = "osD^v"
+OF_CLASS = {
+    "NILM": "#a7afb6",
+    "ASC-US": COLOURS[0],
+    "LSIL": COLOURS[1],
+    "ASC-H": COLOURS[2],
+    "HSIL+SCC": COLOURS[3],
+    "ASC-H+HSIL+SCC": COLOURS[2],
+    "AGC": COLOURS[4],
+}
+OTHER = "#2b2f33"
+"""What is no class of its own."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +54,18 @@ def draw_f1_by_size(
     axes = _axes(figure.subplots())
     numbers = list(sizes.values())
     for index, (method, values) in enumerate(f1.items()):
-        axes.plot(numbers, values, MARKERS[index % len(MARKERS)], color=COLOURS[index + 1],
-                  label=method, alpha=0.85)  # fmt: skip
+        axes.plot(numbers, values, MARKERS[index], color=COLOURS[index], label=method, alpha=0.85)
     axes.set_xscale("log")
-    axes.set_ylim(-0.02, 1.02)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_ylim(-0.06, 1.06)
     axes.set_xlim(min(numbers) / 1.7, max(numbers) * 1.9)
-    for row, (name, size) in enumerate(sizes.items()):
-        best = np.nanmax([values[row] for values in f1.values()])
-        axes.annotate(name, (size, best), xytext=(0, 7), textcoords="offset points", ha="center",
-                      fontsize=8)  # fmt: skip
+    names = list(sizes)
+    for place, row in enumerate(np.argsort(numbers, kind="stable")):
+        found = [values[row] for values in f1.values()]
+        # Names stand above and below by turns: neighbours in size would lie upon each other.
+        y, offset = (np.nanmin(found), -15) if place % 2 else (np.nanmax(found), 7)
+        axes.annotate(names[row], (numbers[row], y), xytext=(0, offset), ha="center", fontsize=8,
+                      textcoords="offset points")  # fmt: skip
     axes.set_xlabel(what)
     axes.set_ylabel("F1")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -72,9 +85,9 @@ def draw_auc_by_distance(path: Path, points: Mapping[str, Sequence[CentrePoint]]
         for index, point in enumerate(centres):
             # Two centres may lie at one distance: each stands a little aside.
             x = point.distance + 0.004 * (index - (len(centres) - 1) / 2)
-            panel.plot([x, x], [point.auc.low, point.auc.high], color=COLOURS[1], linewidth=1.2)
-            panel.plot(x, point.auc.estimate, "o", color=COLOURS[1], label="unseen colours")
-            panel.plot(x, point.twin_auc, "D", markerfacecolor="white", color=COLOURS[3],
+            panel.plot([x, x], [point.auc.low, point.auc.high], color=COLOURS[0], linewidth=1.2)
+            panel.plot(x, point.auc.estimate, "o", color=COLOURS[0], label="unseen colours")
+            panel.plot(x, point.twin_auc, "D", markerfacecolor="white", color=COLOURS[2],
                        label="same cells, a training centre's colours")  # fmt: skip
             low = min(point.auc.low, point.twin_auc)
             panel.annotate(point.centre, (x, low), xytext=(0, -11), textcoords="offset points",
@@ -107,10 +120,10 @@ def draw_maps(
     panels = figure.subplots(1, len(maps), squeeze=False)[0]
     for panel, (title, (points, labels)) in zip(panels, maps.items(), strict=True):
         names = np.asarray(labels)
-        for index, name in enumerate(classes):
+        for name in classes:
             own = points[names == name]
-            panel.scatter(own[:, 0], own[:, 1], s=9, color=COLOURS[index % len(COLOURS)],
-                          label=name, alpha=0.75, linewidths=0)  # fmt: skip
+            panel.scatter(own[:, 0], own[:, 1], s=9, color=OF_CLASS.get(name, OTHER), label=name,
+                          alpha=0.75, linewidths=0)  # fmt: skip
         panel.set_title(title, fontsize=9)
         panel.set_xticks([])
         panel.set_yticks([])
