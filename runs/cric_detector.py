@@ -107,7 +107,7 @@ def train(args: argparse.Namespace, fields: Sequence[CricField]) -> None:
 
 
 def start_model(recipe: DetectorRecipe, start: Path) -> None:
-    """Give the trunk of a recipe's model pretrained weights, and its BatchNorm the tiles' values."""
+    """Give a recipe's model pretrained weights in its trunk, and BatchNorm the tiles' values."""
     start_trunk(recipe.model, load_file(start))
     calibration = (recipe.batches(10**6)[index][0] for index in range(30))
     calibrate_batchnorm(recipe.model.get_submodule("trunk"), calibration)

@@ -90,7 +90,7 @@ def main() -> None:
         args.steps = SMOKE_STEPS
     started = time.time()
     material = gather(args)
-    judged = [measure(args, material, width, name) for width in WIDTHS for name in MAGNIFICATIONS]
+    judged = [measure(args, material, size, name) for size in SIZES for name in MAGNIFICATIONS]
     write_json(args.page, page(args, judged, time.time() - started))
 
 
@@ -161,8 +161,9 @@ def count_weights(model: nn.Module) -> int:
 
 
 def page(args: argparse.Namespace, judged: Sequence[Judged], seconds: float) -> dict[str, Any]:
-    columns = ["size", "magnification", "thousand weights", "training s", "centre_ap",
-               "recall@100", "mAP50-95", "phantoms: centre_ap", "phantoms: mAP50-95"]  # fmt: skip
+    measured = ("CRIC: centre_ap", "CRIC: recall@100", "CRIC: mAP50-95", "phantoms: centre_ap",
+                "phantoms: mAP50-95")  # fmt: skip
+    columns = ["size", "magnification", "thousand weights", "training s", *measured]
     rows: list[list[Any]] = []
     for size, name, fields, phantoms, facts in judged:
         each = [judge_field(field) for field in fields]
