@@ -43,7 +43,9 @@ def centre_rows(table: Table, method: str, split: str, draws: int) -> list[Centr
                 mean_over_seeds(positive, scores, auc, draws=draws),
                 share_interval(float(hits), n_positive),
                 share_interval(float(passed), n - n_positive),
-                float(np.mean([specificity_at(positive, row) for row in scores])),
+                float(np.mean([specificity_at(positive, row) for row in scores]))
+                if n_positive
+                else float("nan"),
             )
         )
     return rows

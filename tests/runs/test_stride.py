@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -11,14 +12,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-import stride
-import stride_report
-import stride_scores
 from koilo.datasets.crop_store import CropStore
 from koilo.evaluate.scores import auc
 from koilo.train.stages import write_scores
+from tests.conftest import ROOT
 from tests.runs.toy_plan import PLAN
 from tests.train.toy_store import make_toy_store
+
+sys.path.insert(0, str(ROOT / "runs"))
+
+import stride
+import stride_report
+import stride_scores
 
 
 @pytest.fixture(scope="module")
