@@ -210,18 +210,22 @@ class Study:
 
 
 def tune(store: CropStore, plan: Plan, out: Path, seed: int, methods: list[str]) -> None:
-    """Each method in every rate on one seed, in the order in which they start from each other."""
-    chosen: dict[str, str] = {}
-    table: dict[str, dict[str, float]] = {}
-    for method in methods:
-        table[method] = {}
+    """Each method in every rate on one seed, in the order in which they start from each other.
+
+    What was chosen before stays: later methods begin from it, and a killed run goes on.
+    """
+    path = out / "tuned.json"
+    known = json.loads(path.read_text()) if path.exists() else {"rates": {}, "validation_auc": {}}
+    for method in (name for name in methods if name not in known["rates"]):
+        values = {}
         for rate in RATES:
-            study = Study(store, plan, out, seed, chosen | {method: rate})
+            study = Study(store, plan, out, seed, known["rates"] | {method: rate})
             study.model(method)
-            table[method][rate] = study.validation_auc(method)
-        chosen[method] = max(table[method], key=lambda rate: table[method][rate])
-        log.info("%s: %s, so %s", method, table[method], chosen[method])
-    write_json(out / "tuned.json", {"rates": chosen, "validation_auc": table, "seed": seed})
+            values[rate] = study.validation_auc(method)
+        known["validation_auc"][method] = values
+        known["rates"][method] = max(values, key=lambda rate: values[rate])
+        log.info("%s: %s, so %s", method, values, known["rates"][method])
+        write_json(path, known | {"seed": seed})
 
 
 def main() -> int:
@@ -241,7 +245,7 @@ def main() -> int:
         store = open_crop_store(options.cohort)
         plan = cpu_plan(smoke=options.smoke, threads=options.threads)
         scores_folder = ensure_folder(options.out / "scores")
-        if options.tune and not (options.out / "tuned.json").exists():
+        if options.tune:
             tune(store, plan, options.out, seeds[0], methods)
         rates = tuned_rates(options.out)
         for seed in seeds:

@@ -62,7 +62,7 @@ def test_flags_win_over_the_file_which_wins_over_defaults(tmp_path):
     ("arguments", "said"),
     [
         (["--devise", "cpu"], "unknown setting 'devise'. Did you mean 'device'?"),
-        (["--device", "gpu"], "gpu"),
+        (["--device", "gpu"], "device is 'gpu'. Allowed: auto, cpu."),
         (["--tile-px", "many"], "many"),
     ],
     ids=["unknown flag", "no such choice", "no number"],

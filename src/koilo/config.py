@@ -164,6 +164,15 @@ def _explain(error: Exception, config_class: type[Any], prog: str) -> str:
         name = unknown.group(1).replace("-", "_")
         hint = nearest(name, names).replace("_", "-")
         return f"{prog}: unknown setting '{unknown.group(1)}'. {hint} See `{prog} --help`."
+    chosen = re.search(
+        r'key "([\w.]+)": .*typing\.Literal\[(.*?)\].*(?:Given|Got) value: (.*)$', text
+    )
+    if chosen:
+        name, allowed, given = chosen.groups()
+        return (
+            f"{prog}: {name.replace('_', '-')} is '{given.rstrip('.')[:40]}'. Allowed: "
+            f"{allowed.replace(chr(39), '')}. See `{prog} --help`."
+        )
     return f"{prog}: {text.rstrip('.')}. See `{prog} --help`."
 
 

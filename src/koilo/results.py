@@ -38,8 +38,8 @@ DRAWN = "report.json"
 SLIDES_CSV = "slides.csv"
 
 EXPORTED = (
-    *("report.pdf", "fhir.json", "oru.hl7", "sr.dcm"),
-    *("annotations.dcm", "quality_seg.dcm", "cells.geojson.gz"),
+    *("report.pdf", "report_en.html", "report_zh.html", "fhir.json", "oru.hl7"),
+    *("sr.dcm", "annotations.dcm", "quality_seg.dcm", "cells.geojson.gz"),
 )
 """what `koilo export` writes of a result"""
 

@@ -85,6 +85,10 @@ def test_the_trunk_of_a_bundles_cell_model_is_taken_and_its_files_are_recorded()
     assert start_files(folder) == (folder / "cells.safetensors",)
 
 
+def test_a_built_in_bundle_may_be_named() -> None:
+    assert start_files(Path("cytology")) == start_files(load_bundle("cytology").folder)
+
+
 def test_a_bundle_whose_cell_model_has_another_trunk_is_refused() -> None:
     with pytest.raises(TrainingError, match="do not fit the trunk ConvNextTrunk"):
         load_start(build_encoder("convnext_twin"), load_bundle("cytology").folder)

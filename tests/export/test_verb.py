@@ -16,6 +16,7 @@ from koilo.cli import main
 from koilo.datasets.geojson import extents, read_features
 from koilo.files import folder_lock, write_text
 from koilo.manifest import SlideEntry
+from koilo.report.drawn import Drawn, write_drawn
 from koilo.results import CELLS, read_cell_measures
 from koilo.screen.outcome import failed
 from koilo.types import SlideResult
@@ -43,6 +44,20 @@ def test_every_format_appears_beside_the_report(
         "report.pdf", "fhir.json", "oru.hl7", "sr.dcm", "annotations.dcm", "quality_seg.dcm",
         "cells.geojson.gz",
     }  # fmt: skip
+
+
+def test_the_page_is_written_in_the_language_asked_for_or_the_laboratorys(tmp_path: Path) -> None:
+    write_results(tmp_path, make_result())
+    write_drawn(tmp_path / "S-001", Drawn({}))
+    assert export(tmp_path, "--to", "html") == 0
+    (tmp_path / "laboratory.yaml").write_text("language: zh")
+    assert export(tmp_path, "--to", "html") == 0
+    folder = tmp_path / "S-001"
+    assert files(folder) == {"report_en.html", "report_zh.html", "report.json"}
+    for language in ("en", "zh"):
+        page = (folder / f"report_{language}.html").read_text(encoding="utf-8")
+        assert f'<html lang="{language}">' in page
+    assert export(tmp_path, "--to", "html", "--language", "de") == 2
 
 
 def test_the_geojson_holds_every_cell_with_all_that_was_measured(tmp_path: Path) -> None:

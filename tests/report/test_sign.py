@@ -205,6 +205,14 @@ def test_the_laboratorys_header_stands_on_the_page_escaped(out):
     assert any(div.get("class") == "watermark" for div in page.all("div"))
 
 
+def test_reports_are_signed_in_the_laboratorys_language(out):
+    (out / "laboratory.yaml").write_text("language: zh")
+    sign(config(out))
+    page = (out / "S-001" / "report.html").read_text(encoding="utf-8")
+    assert '<html lang="zh">' in page
+    assert '<html lang="en">' in report_html(out / "S-001", "en")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -212,6 +220,7 @@ def test_the_laboratorys_header_stands_on_the_page_escaped(out):
         ("[1, 2", "cannot be read as YAML"),
         ("just text", "cannot be read as YAML"),
         ("intended_use: clinical", "Allowed: research, laboratory"),
+        ("language: de", "Allowed: en, zh"),
         (f"name: {'x' * 400}", "longer than 300"),
     ],
 )

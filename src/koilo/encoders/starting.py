@@ -1,9 +1,9 @@
 """Starting weights of a trunk: a local file, a bundle, or a folder in transformers' format.
 
 Nothing is ever downloaded. A file is the plain safetensors of a trunk, as self-supervised training
-leaves it; of a bundle the trunk of its cell model is taken; a folder of transformers holds
-``config.json`` and ``model.safetensors`` of a ConvNeXt, ViT, DINOv2 or ResNet, with or without a
-classifier on top. Licences of published weights are theirs.
+leaves it; of a bundle, named by its folder or as built in, the trunk of its cell model is taken; a
+folder of transformers holds ``config.json`` and ``model.safetensors`` of a ConvNeXt, ViT, DINOv2 or
+ResNet, with or without a classifier on top. Licences of published weights are theirs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from koilo.bundle import load_bundle
 from koilo.encoders.zoo import ENCODERS
-from koilo.errors import TrainingError
+from koilo.errors import BundleError, TrainingError
 
 _BUNDLE_FILE = "bundle.json"
 _TRUNK = "trunk."
@@ -49,11 +49,12 @@ def encoder_of_folder(folder: Path) -> tuple[str, dict[str, Any]]:
 
 
 def load_start(trunk: nn.Module, start: Path) -> None:
-    """Give a trunk the weights of a safetensors file, a bundle folder or a transformers folder.
+    """Give a trunk the weights of a safetensors file, a bundle or a transformers folder.
 
     Raises:
         TrainingError: the weights cannot be read or are not those of this trunk.
     """
+    start = _located(start)
     try:
         trunk.load_state_dict(_read(trunk, start))
     except TrainingError:
@@ -69,11 +70,22 @@ def load_start(trunk: nn.Module, start: Path) -> None:
 
 def start_files(start: Path) -> tuple[Path, ...]:
     """The files of starting weights, whose hashes a run records."""
+    start = _located(start)
     if _is_bundle(start):
         return (start / "cells.safetensors",)
     if start.is_dir():
         return start / "config.json", start / "model.safetensors"
     return (start,)
+
+
+def _located(start: Path) -> Path:
+    """The path itself, or the folder of the built-in bundle of that name."""
+    if start.exists():
+        return start
+    try:
+        return load_bundle(str(start)).folder
+    except BundleError:
+        return start  # reading it says what is wrong
 
 
 def _is_bundle(start: Path) -> bool:

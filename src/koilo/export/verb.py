@@ -17,10 +17,11 @@ from koilo.export.record import Record, read_record
 from koilo.files import folder_lock, remove_file, write_bytes, write_text
 from koilo.progress import log
 from koilo.report.laboratory import Laboratory, read_laboratory
+from koilo.report.language import LANGUAGES
+from koilo.report.page import report_html
 from koilo.results import RESULT, read_slide_result
 
-FORMATS = ("pdf", "fhir", "hl7", "dicom", "geojson")
-LANGUAGES = ("en", "zh")
+FORMATS = ("pdf", "html", "fhir", "hl7", "dicom", "geojson")
 CLINICAL_FORMATS = ("fhir", "hl7", "dicom")
 """What goes into a hospital's systems: made slides must not get there unmarked."""
 
@@ -28,6 +29,8 @@ Pdf = Callable[[], bytes]
 """Makes the report's PDF, once a slide."""
 
 REPORT_PDF, FHIR, HL7 = "report.pdf", "fhir.json", "oru.hl7"
+REPORT_HTML = {language: f"report_{language}.html" for language in LANGUAGES}
+"""By language: report.html itself stays in the laboratory's."""
 CELLS_GEOJSON = "cells.geojson.gz"
 
 
@@ -38,11 +41,11 @@ class ExportConfig:
     results: Path = field(metadata={"positional": "one"})
     """the results folder that `koilo screen` made"""
     to: tuple[str, ...] = field(metadata={"many": True})
-    """pdf, fhir, hl7, dicom, geojson: one or several"""
+    """pdf, html, fhir, hl7, dicom, geojson: one or several"""
     slide: str | None = None
     """only this slide (its slide_id); default: every slide that was read"""
-    language: str = "en"
-    """en or zh: of the PDF and of the texts of FHIR and HL7"""
+    language: str | None = None
+    """en or zh: of pages and of the texts of FHIR and HL7; default: laboratory.yaml's, or en"""
     patients: Path | None = None
     """CSV of slide_id, patient_id, family, given, birth_date, sex; without it none is named"""
     codes: Path | None = None
@@ -63,8 +66,10 @@ class ExportConfig:
         ]
         if not self.to:
             problems.append(f"--to names nothing (allowed: {', '.join(FORMATS)})")
-        if self.language not in LANGUAGES:
-            problems.append(f"language is '{self.language[:20]}' (allowed: {', '.join(LANGUAGES)})")
+        if self.language not in (None, *LANGUAGES):
+            problems.append(
+                f"language is '{str(self.language)[:20]}' (allowed: {', '.join(LANGUAGES)})"
+            )
         if problems:
             raise ConfigError(f"koilo export: {'; '.join(problems)} See `koilo export --help`.")
 
@@ -142,7 +147,7 @@ def _export_slide(
             folder,
             patient=patient,
             laboratory=laboratory,
-            language=config.language,
+            language=config.language or laboratory.language,
             test_data=config.test_data,
         )
     except KoiloError as error:
@@ -156,7 +161,7 @@ def _export_slide(
     def pdf() -> bytes:  # several formats hold it
         from koilo.report.pdf import report_pdf
 
-        return report_pdf(folder, config.language)
+        return report_pdf(folder, record.language)
 
     n_refused = 0
     for name in dict.fromkeys(config.to):
@@ -200,6 +205,12 @@ def _write_pdf(record: Record, codes: Codes, pdf: Pdf) -> list[Path]:
     return [path]
 
 
+def _write_html(record: Record, codes: Codes, pdf: Pdf) -> list[Path]:
+    path = record.folder / REPORT_HTML[record.language]
+    write_text(path, report_html(record.folder, record.language))
+    return [path]
+
+
 def _write_fhir(record: Record, codes: Codes, pdf: Pdf) -> list[Path]:
     from koilo.export.fhir import build_bundle, fhir_json
 
@@ -231,6 +242,7 @@ def _write_geojson(record: Record, codes: Codes, pdf: Pdf) -> list[Path]:
 Writer = Callable[[Record, Codes, Pdf], list[Path]]
 _WRITERS: dict[str, Writer] = {
     "pdf": _write_pdf,
+    "html": _write_html,
     "fhir": _write_fhir,
     "hl7": _write_hl7,
     "dicom": _write_dicom,
@@ -238,6 +250,7 @@ _WRITERS: dict[str, Writer] = {
 }
 _FILES = {
     "pdf": (REPORT_PDF,),
+    "html": tuple(REPORT_HTML.values()),
     "fhir": (FHIR,),
     "hl7": (HL7,),
     "dicom": (STRUCTURED_REPORT, ANNOTATIONS, QUALITY),

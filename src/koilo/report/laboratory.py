@@ -9,6 +9,7 @@ import yaml
 
 from koilo.config import nearest
 from koilo.errors import ConfigError
+from koilo.report.language import LANGUAGES
 
 LABORATORY = "laboratory.yaml"
 USES = ("research", "laboratory")
@@ -23,12 +24,14 @@ class Laboratory:
     ``accession_line`` may hold ``{accession}``, ``{case_id}`` and ``{slide_id}``. With
     ``intended_use`` ``research``, the default, every page is watermarked and every export is
     preliminary; ``laboratory`` says that the laboratory answers for the use it makes of koilo.
+    ``language`` is that of report.html, and of exports that ask for no other.
     """
 
     name: str = ""
     address: str = ""
     accession_line: str = ""
     intended_use: str = "research"
+    language: str = "en"
 
     def accession_text(self, slide_id: str, case: dict[str, str]) -> str:
         """The accession line of one slide; a dash stands for what was not given."""
@@ -63,9 +66,10 @@ def read_laboratory(out: Path) -> Laboratory:
                 f"{path}: {name} is longer than {_LONGEST} characters. Shorten the text."
             )
     made = Laboratory(**given)
-    if made.intended_use not in USES:
-        raise ConfigError(
-            f"{path}: intended_use is '{made.intended_use}'. Allowed: {', '.join(USES)}. "
-            "Choose one of these."
-        )
+    for name, allowed in (("intended_use", USES), ("language", LANGUAGES)):
+        value = getattr(made, name)
+        if value not in allowed:
+            raise ConfigError(
+                f"{path}: {name} is '{value}'. Allowed: {', '.join(allowed)}. Choose one of these."
+            )
     return made

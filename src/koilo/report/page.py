@@ -15,12 +15,12 @@ from koilo.signatures import read_signatures, standing_signature
 from koilo.types import SlideResult
 
 
-def report_html(folder: Path, language: str = "en") -> str:
+def report_html(folder: Path, language: str | None = None) -> str:
     """One slide's report as HTML.
 
     Args:
         folder: the slide's results, ``DIR/<slide_id>``.
-        language: ``en`` or ``zh``.
+        language: ``en`` or ``zh``; default: that of laboratory.yaml.
 
     Raises:
         ConfigError: the language is unknown, or laboratory.yaml is malformed.
@@ -32,7 +32,7 @@ def report_html(folder: Path, language: str = "en") -> str:
 
 def moved_report(folder: Path, result: SlideResult) -> str:
     """The unsigned report of a slide whose ``result`` names another place than before."""
-    return _page(folder, result, "en")
+    return _page(folder, result)
 
 
 def rewrite_report(folder: Path, earlier: Sequence[Earlier] | None = None) -> None:
@@ -43,17 +43,21 @@ def rewrite_report(folder: Path, earlier: Sequence[Earlier] | None = None) -> No
         earlier: earlier slides of the case where they are known; else they are looked for.
     """
     standing_signature(folder)
-    write_text(folder / REPORT, _page(folder, read_slide_result(folder), "en", earlier))
+    write_text(folder / REPORT, _page(folder, read_slide_result(folder), earlier=earlier))
 
 
 def _page(
-    folder: Path, result: SlideResult, language: str, earlier: Sequence[Earlier] | None = None
+    folder: Path,
+    result: SlideResult,
+    language: str | None = None,
+    earlier: Sequence[Earlier] | None = None,
 ) -> str:
+    laboratory = read_laboratory(folder.parent)
     return render_page(
         result,
         Drawn({}) if result.status == "failed" else read_drawn(folder, result),
         signatures=read_signatures(folder),
         earlier=find_earlier(folder, result) if earlier is None else earlier,
-        laboratory=read_laboratory(folder.parent),
-        language=language,
+        laboratory=laboratory,
+        language=language or laboratory.language,
     )

@@ -9,12 +9,12 @@ from koilo.errors import DependencyError
 from koilo.report.page import report_html
 
 
-def report_pdf(folder: Path, language: str = "en") -> bytes:
+def report_pdf(folder: Path, language: str | None = None) -> bytes:
     """One slide's report as PDF.
 
     Args:
         folder: the slide's results, ``DIR/<slide_id>``.
-        language: ``en`` or ``zh``.
+        language: ``en`` or ``zh``; default: that of laboratory.yaml.
 
     Raises:
         DependencyError: WeasyPrint or the system's Pango is not installed.

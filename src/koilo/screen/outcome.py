@@ -48,7 +48,8 @@ def write_reading(folder: Path, reading: Reading, models: Models) -> SlideResult
         quality_map=focus,
         lesion_maps=_lesion_maps(reading, models),
     )
-    page = render_page(reading.result, drawn, laboratory=read_laboratory(folder.parent))
+    laboratory = read_laboratory(folder.parent)
+    page = render_page(reading.result, drawn, laboratory=laboratory, language=laboratory.language)
     report_s = time.monotonic() - started
     seconds = dict(reading.result.seconds)
     seconds["total"] = seconds.pop("total", 0.0) + report_s

@@ -57,7 +57,8 @@ class SwiftConfig:
     net: NetConfig = field(default_factory=NetConfig)
     """the networks"""
     start: Path | None = None
-    """starting weights of the trunk: safetensors, or a folder in the format of transformers"""
+    """starting weights of the trunk: safetensors, a bundle (folder or name), or a folder in the
+    format of transformers"""
     cells: LoopConfig = field(default_factory=lambda: _paper_loop(20_000))
     """stage 1: labelled cells"""
     head: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2_000, lr=1e-3, ema=0.99))

@@ -53,7 +53,7 @@ function option(item, index) {
   button.type = "button";
   button.append(
     element("span", "key", String(index + 1)),
-    element("span", "label", item.name),
+    element("span", "label", item.name.replaceAll("+", "+\u200b")), // may break after a plus
     element("span", "meaning", item.meaning),
     element("span", "sign"),
   );
