@@ -84,7 +84,7 @@ def draw_auc_by_distance(path: Path, points: Mapping[str, Sequence[CentrePoint]]
     for panel, (method, centres) in zip(panels, points.items(), strict=True):
         for index, point in enumerate(centres):
             # Two centres may lie at one distance: each stands a little aside.
-            x = point.distance + 0.004 * (index - (len(centres) - 1) / 2)
+            x = point.distance + 0.007 * (index - (len(centres) - 1) / 2)
             panel.plot([x, x], [point.auc.low, point.auc.high], color=COLOURS[0], linewidth=1.2)
             panel.plot(x, point.auc.estimate, "o", color=COLOURS[0], label="unseen colours")
             panel.plot(x, point.twin_auc, "D", markerfacecolor="white", color=COLOURS[2],
