@@ -209,6 +209,7 @@ def test_cells_are_read_as_they_were_written(tmp_path: Path) -> None:
     cells = (
         LabelledCell("a", 1.25, 2, 3, 4, "HSIL+SCC"),
         LabelledCell("b", -3, 0, 1, 1, "NILM", "7"),
+        LabelledCell("b", 5, 0, 1, 1, "AGC", fine="AGC-FN"),
     )
     write_cells(tmp_path / "cells.csv", cells)
     assert read_cells(tmp_path / "cells.csv", ["a", "b"]) == cells

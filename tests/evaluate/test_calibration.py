@@ -11,6 +11,7 @@ from sklearn.metrics import brier_score_loss
 
 from koilo.evaluate.calibration import (
     brier_score,
+    calibrated,
     fit_temperature,
     reliability,
     shift_prevalence,
@@ -129,3 +130,16 @@ def test_shares_that_are_none_are_refused():
         reliability([True], [1.2])
     with pytest.raises(ValueError, match="above 0"):
         temper([[0.5, 0.5]], 0)
+
+
+@given(st.floats(0.01, 0.99), st.floats(0.2, 5), st.floats(0.05, 0.95), st.floats(0.01, 0.9))
+def test_a_calibrated_probability_is_the_formula_of_the_docs(p, temperature, at, wanted):
+    def logit(x):
+        return np.log(x / (1 - x))
+
+    score = logit(p) / temperature
+    assert logit(calibrated(p, temperature)) == pytest.approx(score, abs=1e-6)
+    assert logit(calibrated(p, temperature, at, wanted)) == pytest.approx(
+        score + logit(wanted) - logit(at), abs=1e-6
+    )
+    assert calibrated(p, temperature, at) == calibrated(p, temperature, None, wanted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -65,3 +67,40 @@ def test_an_unknown_table_or_class_is_refused() -> None:
         cost_matrix("histology", TISSUENET)
     with pytest.raises(ConfigError, match="no class CIN2"):
         cost_matrix("tissuenet", ("benign", "CIN2"))
+
+
+def test_a_csv_of_ones_own_is_read_by_its_classes(tmp_path: Path) -> None:
+    path = tmp_path / "costs.csv"
+    path.write_text("truth, NILM,HSIL\nNILM,0,0.2\nHSIL,3,0\n")
+    assert cost_matrix(str(path), ("HSIL", "NILM")).tolist() == [[0, 3], [0.2, 0]]
+    with pytest.raises(ConfigError, match="no class LSIL"):
+        cost_matrix(str(path), ("NILM", "LSIL"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("truth,NILM,HSIL\nNILM,0,1\n", "rows are not the classes"),
+        ("truth,NILM,HSIL\nHSIL,0,1\nNILM,1,0\n", "rows are not the classes"),
+        ("truth,NILM,HSIL\nNILM,0,1,2\nHSIL,1,0,2\n", "not square"),
+        ("truth,NILM,HSIL\nNILM,0,1,2\nHSIL,1,0\n", "costs.csv cannot be read"),
+        ("truth,NILM,HSIL\nNILM,0,-1\nHSIL,1,0\n", "negative or no number"),
+        ("truth,NILM,HSIL\nNILM,0,nan\nHSIL,1,0\n", "negative or no number"),
+        ("truth,NILM,HSIL\nNILM,0,1\nHSIL,1,1\n", "a right call costs"),
+        ("truth,NILM,HSIL\nNILM,0,dear\nHSIL,1,0\n", "dear"),
+        ("truth,NILM,NILM\nNILM,0,1\nNILM,1,0\n", "header"),
+        ("NILM,HSIL\n0,1\n1,0\n", "header"),
+        ("", "costs.csv cannot be read"),
+    ],
+)
+def test_a_bad_csv_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "costs.csv"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said) as caught:
+        cost_matrix(str(path), ("NILM", "HSIL"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_csv_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.csv cannot be read"):
+        cost_matrix(str(tmp_path / "nowhere.csv"), ("NILM", "HSIL"))

@@ -102,6 +102,29 @@ def test_the_same_seed_gives_the_same_file_and_a_plain_binary_csv_will_do(tmp_pa
     assert not list((tmp_path / "out").glob("*.png"))
 
 
+def test_costs_and_another_method_are_added_where_asked_for(
+    study: tuple[Path, Path], tmp_path: Path
+) -> None:
+    weaker = np.clip(P + RANDOM.normal(0, 0.2, P.size), 0, 1)
+    made = [result(f"s{i:02}", float(p)) for i, p in enumerate(weaker)]
+    other, out = write_results(tmp_path / "other", made), tmp_path / "out"
+    command = ["evaluate", str(study[0]), "--truth", str(study[1]), "--out", str(out)]
+    asked = ["--costs", "cytology", "--against", str(other), "--draws", "20", "--no-figures"]
+    assert main([*command, *asked]) == 0
+    values = json.loads((out / "measures.json").read_text())
+    likeliest, cheapest = (row["mean_cost"]["estimate"] for row in values["costs"]["calls"][:2])
+    assert values["costs"]["likeliest_less_cheapest"]["estimate"] == pytest.approx(
+        likeliest - cheapest, abs=1e-5
+    )
+    assert values["against"]["n"] == 46
+    assert values["against"]["rows"][0]["difference"]["estimate"] > 0
+    page = (out / "evaluation.md").read_text()
+    for said in ("by the table cytology", "against the cheapest class", "exact McNemar", "other"):
+        assert said in page
+    for name in ("costs", "confusion_likeliest", "confusion_cheapest", "against"):
+        assert (out / f"{name}.csv").is_file()
+
+
 @pytest.mark.parametrize("label", ["NILM", "HSIL"])
 def test_a_set_of_one_class_is_measured_as_far_as_it_goes(tmp_path: Path, label: str) -> None:
     made = [result(f"s{i}", p) for i, p in enumerate((0.2, 0.5, 0.7))]

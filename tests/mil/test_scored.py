@@ -11,7 +11,7 @@ import pytest
 from koilo.datasets.crop_store import CropStore, CropStoreWriter, StoredCells, StoredSlide
 from koilo.errors import ManifestError
 from koilo.mil import BagSet
-from koilo.mil.scored import ScoredBag, scored_bags, with_detector_scores
+from koilo.mil.scored import ScoredBag, with_detector_scores
 
 
 @pytest.fixture
@@ -26,23 +26,6 @@ def store(tmp_path: Path) -> CropStore:
     )
     slides = [StoredSlide(name, "C01", "train", "NILM") for name in "abc"]
     return writer.finish(slides, cells, {})
-
-
-def test_a_bag_holds_the_cells_of_its_slide_best_first(store: CropStore) -> None:
-    features, p = np.arange(10.0).reshape(5, 2), np.full((5, 3), 1 / 3)
-    b, a = scored_bags(store, ["b", "a"], features, p)
-    assert b.features.tolist() == [[4, 5], [6, 7]]
-    np.testing.assert_allclose(a.detector_scores, [0.9, 0.8])
-    [first] = scored_bags(store, ["a"], features, p, top_k=1)
-    assert len(first) == 1
-    assert first.p_lesion == pytest.approx([2 / 3])
-
-
-def test_slides_without_cells_and_arrays_that_do_not_fit_are_refused(store: CropStore) -> None:
-    with pytest.raises(ManifestError, match="without a cell: c;"):
-        scored_bags(store, ["a", "c"], np.zeros((5, 2)), np.zeros((5, 3)))
-    with pytest.raises(ManifestError, match="4 features"):
-        scored_bags(store, ["a"], np.zeros((4, 2)), np.zeros((5, 3)))
 
 
 def test_a_bag_of_nothing_is_refused() -> None:

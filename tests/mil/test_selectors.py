@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from koilo.errors import ConfigError
+from koilo.evaluate.ranking import RankedSlide, top_k_recall
 from koilo.mil import Bag, build_head, collate
 from koilo.mil.bottleneck import (
     BottleneckSettings,
@@ -23,7 +24,6 @@ from koilo.mil.selectors import (
     Judge,
     integrated_gradients,
     keep_top,
-    recall_in_top,
     score_cells,
 )
 from tests.mil.scored import C, D, toy_bag, toy_bags
@@ -64,8 +64,8 @@ def test_lesion_cells_come_first(name: str, judge: Judge) -> None:
         bag = toy_bag(rng, label)
         scores = score_cells(name, bag, Judge(judge.head, "features", label, judge.gate))
         assert scores.shape == (len(bag),)
-        is_lesion = np.arange(len(bag)) < N_LESIONS
-        recalls.append(recall_in_top(scores, is_lesion, 2 * N_LESIONS))
+        slide = RankedSlide("HSIL", np.arange(len(bag)) < N_LESIONS, scores)
+        recalls += top_k_recall([slide], [2 * N_LESIONS])
     assert np.mean(recalls) > 0.6, recalls  # by chance 0.2
 
 
@@ -137,12 +137,9 @@ def test_the_same_seed_trains_the_same_gate() -> None:
         assert torch.equal(a, b)
 
 
-def test_recall_counts_the_true_cells_kept() -> None:
+def test_the_highest_scores_are_kept_best_first() -> None:
     scores = np.array([0.9, 0.1, 0.8, 0.7], np.float32)
-    is_lesion = np.array([True, True, False, True])
     assert keep_top(scores, 2).tolist() == [0, 2]
-    assert recall_in_top(scores, is_lesion, 2) == pytest.approx(1 / 3)
-    assert np.isnan(recall_in_top(scores, np.zeros(4, bool), 2))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from koilo.report.drawn import draw
+from koilo.report.render import render_page
 from koilo.types import Adequacy, Cell, ImageQuality, SlideResult
 
 CELL_CLASSES = ("NILM", "ASC-US", "LSIL", "ASC-H", "HSIL", "SCC")
@@ -165,3 +168,10 @@ def positive() -> SlideResult:
         fingerprint="c0ffee12",
         provenance={"koilo_version": "0.1.0", "bundle": {"name": "cytology", "sha256": "9f2c1a77"}},
     )
+
+
+def render_report(
+    result: SlideResult, *, bundle_spec: Mapping[str, Any], language: str = "en", **pictures: Any
+) -> str:
+    """The page of a slide as a screening writes it, before anybody signed."""
+    return render_page(result, draw(result, bundle_spec=bundle_spec, **pictures), language=language)

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from koilo.report import render_index, render_report
+from koilo.report import render_index
 from koilo.report.gallery import build_gallery, shown_cells
 from koilo.report.language import load_language
 from koilo.report.outline import OUTLINE_AT, outline_path
 from koilo.report.reasons import build_reasons
 from koilo.types import Disagreement, Removal
 
-from .conftest import CELL_CLASSES, Page, make_cells
+from .conftest import CELL_CLASSES, Page, make_cells, render_report
 
 
 @pytest.fixture

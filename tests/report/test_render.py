@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from koilo.errors import ConfigError
-from koilo.report import QualityMap, render_report
+from koilo.report import QualityMap
 from koilo.types import Adequacy, ImageQuality, SlideResult
 
-from .conftest import FRAME, Page, below, make_cells, make_crops, make_overview
+from .conftest import FRAME, Page, below, make_cells, make_crops, make_overview, render_report
 
 
 def render(result: SlideResult, spec: dict[str, Any], **changes: Any) -> str:
@@ -78,6 +78,21 @@ def test_predictive_values_are_given_at_three_prevalences(positive, spec):
     assert "1 % 2.3 % 99.92 %" in text
     assert "5 % 11.1 % 99.56 %" in text
     assert "20 % 37.3 % 97.96 %" in text
+
+
+def test_a_stored_temperature_says_what_p_positive_means_and_moves_nothing(positive, spec):
+    def shown(**stored: float) -> Page:
+        point = spec["operating_points"]["sens95"] | stored
+        return Page(render(positive, spec | {"operating_points": {"sens95": point}}))
+
+    plain, cooled = shown(), shown(temperature=2.0)
+    assert "temperature" not in plain.text
+    assert "positive with a probability of 0.875" in cooled.text  # sigmoid(logit(.98) / 2)
+    assert cooled.fields["p-positive"] == plain.fields["p-positive"]
+    at_home = shown(temperature=2.0, set_prevalence=0.5, prevalence=0.05)
+    assert (
+        "a prevalence of 5.0 %, this slide is positive with a probability of 0.269" in at_home.text
+    )
 
 
 def test_a_field_is_judged_by_its_own_operating_point(positive, spec):

@@ -13,9 +13,9 @@ from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_file as load_torch
 
 from koilo.cli import main
-from koilo.datasets import LabelledCell, write_cells
+from koilo.datasets import LabelledCell, read_cells, write_cells
 from koilo.detect import build_detector
-from koilo.errors import ManifestError, TrainingError
+from koilo.errors import ConfigError, ManifestError, TrainingError
 from koilo.manifest import SlideEntry, write_manifest
 from koilo.slides import open_slide
 from koilo.train.labelled import read_labelled, read_patches, read_scenes
@@ -155,6 +155,40 @@ def test_the_command_trains_a_classifier_and_starts_it_from_a_trunk(
     )
     started = load_file(tmp_path / "started" / "model.safetensors")
     assert (started[f"trunk.{kernel}"] == 0.5).all()
+
+
+def give_leaves(manifest: Path, leaves: dict[str, str]) -> None:
+    """Fill the column fine of the cells by their label."""
+    path = manifest.with_name("cells.csv")
+    cells = read_cells(path, [f"f{number}" for number in range(len(SPLITS))])
+    write_cells(path, [replace(cell, fine=leaves[cell.label]) for cell in cells])
+
+
+def test_the_command_trains_on_the_leaves_of_a_tree(manifest: Path, tmp_path: Path) -> None:
+    give_leaves(manifest, {"HSIL": "HSIL", "NILM": "TRI"})
+    out = tmp_path / "cells"
+    command = ["train", "supervised", "--manifest", str(manifest), "--out", str(out),
+               "--hierarchy", "hicervix", "--settings.input-px", "32", "--settings.batch", "4",
+               "--loop.steps", "2", "--loop.device", "cpu"]  # fmt: skip
+    assert main(command) == 0
+    metrics = json.loads((out / "metrics.json").read_text())["metrics"]
+    levels = {f"accuracy_level_{level}" for level in (1, 2, 3)}
+    assert levels | {"tree_distance", "lesion_auc"} <= metrics.keys()
+    weights = load_file(out / "model.safetensors")
+    assert {value.shape[0] for name, value in weights.items() if name.startswith("head.")} == {23}
+
+
+def test_a_leaf_that_is_missing_or_of_another_class_is_refused(
+    manifest: Path, tmp_path: Path
+) -> None:
+    config = SupervisedConfig(manifest, tmp_path / "cells", hierarchy="hicervix")
+    with pytest.raises(ManifestError, match="6 of 6 cells have no leaf of hicervix"):
+        train_supervised(config)
+    give_leaves(manifest, {"HSIL": "HSIL", "NILM": "SCC"})
+    with pytest.raises(ManifestError, match="such as 'SCC' of a NILM on f0"):
+        train_supervised(config)
+    with pytest.raises(ConfigError, match="no tree of classes 'bethesda'"):
+        train_supervised(replace(config, hierarchy="bethesda"))
 
 
 def test_a_start_that_does_not_fit_is_refused(manifest: Path, tmp_path: Path) -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from koilo.cells.augment import Augmentation
 from koilo.cells.model import PooledCellNet
 from koilo.errors import TrainingError
-from koilo.train import LoopConfig, fit
+from koilo.evaluate.hierarchy import score_hierarchy
+from koilo.taxonomy.hierarchy import Hierarchy
+from koilo.train import LoopConfig, Progress, fit
 from koilo.train.recipes.supervised import (
     CellSet,
     SupervisedRecipe,
     SupervisedSettings,
     class_odds,
     mirror_edges,
+    predict_outputs,
 )
 
 SETTINGS = SupervisedSettings(input_px=32, batch=16, batches_per_epoch=4)
@@ -37,6 +43,17 @@ def toy_net(n_outputs: int = 2) -> PooledCellNet:
     return PooledCellNet(
         n_outputs, encoder="plain", encoder_config={"widths": (8, 16), "blocks": (1, 1)}
     )
+
+
+class Fixed(nn.Module):
+    """Gives the logits it was made of, whatever it is shown."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(logits)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits
 
 
 def test_a_run_learns_what_can_be_learnt(tmp_path) -> None:
@@ -103,3 +120,39 @@ def test_a_still_augmentation_gives_the_middle_turned() -> None:
     recipe = SupervisedRecipe(toy_net(), [cells(8, only=1)], settings)
     images, _ = recipe.batches(0)[0]
     assert images[:, :, 14:18, 14:18].mean().item() == pytest.approx(40, abs=4)
+
+
+TREE = Hierarchy(
+    "toy",
+    (("healthy", "flat"), ("healthy", "round"), ("sick", "dark")),
+    ("NILM", "NILM", "HSIL"),
+)
+
+
+def test_a_tree_weighs_the_loss_and_alpha_0_is_plain_cross_entropy() -> None:
+    wrong_leaf, wrong_branch = torch.tensor([[3.0, 0.0, 0.0]]), torch.tensor([[0.0, 0.0, 3.0]])
+    label = torch.tensor([1])
+
+    def loss_of(logits: Tensor, alpha: float) -> float:
+        settings = replace(SETTINGS, alpha=alpha)
+        recipe = SupervisedRecipe(Fixed(logits), [cells()], settings, hierarchy=TREE)
+        return recipe.losses((torch.zeros(1, 3, 8, 8), label), Progress(0, 1, 0))["classes"].item()
+
+    for logits in (wrong_leaf, wrong_branch):
+        plain = torch.nn.functional.cross_entropy(logits, label).item()
+        assert loss_of(logits, 0.0) == pytest.approx(plain, rel=1e-5)
+    assert loss_of(wrong_leaf, 2.0) < loss_of(wrong_leaf, 0.0)
+    assert loss_of(wrong_branch, 2.0) > loss_of(wrong_branch, 0.0)
+
+
+def test_with_a_tree_validation_says_accuracy_a_level_and_how_far_off_mistakes_lie() -> None:
+    net, held_out = toy_net(3).eval(), cells(24)
+    found = SupervisedRecipe(
+        net, [cells()], SETTINGS, validation=held_out, hierarchy=TREE
+    ).evaluate()
+    p = predict_outputs(net, held_out.patches, SETTINGS.input_px)
+    expected = score_hierarchy(held_out.labels, p, TREE)
+    levels = found["accuracy_level_1"], found["accuracy_level_2"]
+    assert levels == pytest.approx(expected.level_accuracy)
+    assert found["tree_distance"] == pytest.approx(expected.mean_distance)
+    assert "lesion_auc" not in found  # labels 0 and 1 are both NILM in this tree

@@ -13,7 +13,8 @@ from koilo.errors import ManifestError
 from koilo.files import write_text
 from koilo.taxonomy import fold_members
 
-COLUMNS = ("slide_id", "x_px0", "y_px0", "w_px0", "h_px0", "label", "block")
+COLUMNS = ("slide_id", "x_px0", "y_px0", "w_px0", "h_px0", "label", "block", "fine")
+_NEEDED = COLUMNS[:6]
 _BOX = COLUMNS[1:5]
 
 
@@ -29,6 +30,8 @@ class LabelledCell:
     label: str
     block: str = ""
     """what the cell must not be parted from by a split, where the slide alone does not say it"""
+    fine: str = ""
+    """leaf of a tree of classes (HiCervix's), where more is known than the Bethesda class"""
 
 
 def read_cells(path: Path, slide_ids: Collection[str]) -> tuple[LabelledCell, ...]:
@@ -42,14 +45,14 @@ def read_cells(path: Path, slide_ids: Collection[str]) -> tuple[LabelledCell, ..
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(
             f"{path} cannot be read as a list of cells ({error}). It is a UTF-8 CSV with "
-            f"{', '.join(COLUMNS[:-1])}. Check the file."
+            f"{', '.join(_NEEDED)}. Check the file."
         ) from error
     rows = csv.DictReader(io.StringIO(text))
-    missing = set(COLUMNS[:-1]) - set(rows.fieldnames or ())
+    missing = set(_NEEDED) - set(rows.fieldnames or ())
     if missing:
         raise ManifestError(
             f"{path} has no column {', '.join(sorted(missing))}. A list of cells needs "
-            f"{', '.join(COLUMNS[:-1])}. Add what is missing."
+            f"{', '.join(_NEEDED)}. Add what is missing."
         )
     known, cells, problems = set(slide_ids), [], []
     for number, row in enumerate(rows, start=2):
@@ -68,7 +71,7 @@ def write_cells(path: Path, cells: Iterable[LabelledCell]) -> None:
     writer.writerow(COLUMNS)
     for cell in cells:
         box = [f"{getattr(cell, name):.2f}" for name in _BOX]
-        writer.writerow([cell.slide_id, *box, cell.label, cell.block])
+        writer.writerow([cell.slide_id, *box, cell.label, cell.block, cell.fine])
     write_text(path, buffer.getvalue())
 
 
@@ -94,4 +97,5 @@ def _cell(row: dict[str, str], known: set[str]) -> LabelledCell:
     if not all(map(math.isfinite, (x, y, w, h))) or w <= 0 or h <= 0:
         raise ValueError(f"its box {x:g}, {y:g}, {w:g}, {h:g} has no area")
     fold_members(row["label"])
-    return LabelledCell(row["slide_id"], x, y, w, h, row["label"], row.get("block") or "")
+    more = (row.get("block") or "", row.get("fine") or "")
+    return LabelledCell(row["slide_id"], x, y, w, h, row["label"], *more)

@@ -51,7 +51,7 @@ class CalibrateConfig:
     half_width: float = 0.03
     """wanted half width of the interval of the sensitivity, for the number of positives needed"""
     temperature: bool = False
-    """fit and store a temperature of p_positive as well"""
+    """fit and store a temperature of p_positive as well: reports then say what p_positive means"""
     prevalence: float | None = None
     """share of positives among the laboratory's slides, 0 to 1; stored, with predictive values"""
 

@@ -160,6 +160,29 @@ def shift_prevalence(p: ArrayLike, trained_on: float, wanted: float) -> Floats:
     return shift_prior(both, [1 - trained_on, trained_on], [1 - wanted, wanted])[:, 1]
 
 
+def calibrated(
+    p: float,
+    temperature: float,
+    set_prevalence: float | None = None,
+    prevalence: float | None = None,
+) -> float:
+    """What p_positive means by the values that `koilo calibrate` stored with a threshold.
+
+    Args:
+        p: p_positive as the model gives it.
+        temperature: of the stored operating point.
+        set_prevalence: share of positives that the temperature was fitted at.
+        prevalence: the laboratory's share of positives; None, or no ``set_prevalence``: no shift.
+
+    >>> round(calibrated(0.9, 2.0), 3), round(calibrated(0.9, 2.0, 0.5, 0.05), 3)
+    (0.75, 0.136)
+    """
+    cooled = temper([[1 - p, p]], temperature)[:, 1]
+    if set_prevalence is not None and prevalence is not None:
+        cooled = shift_prevalence(cooled, set_prevalence, prevalence)
+    return float(cooled[0])
+
+
 def _homes(p: Floats, bins: int, scheme: Scheme) -> NDArray[np.intp]:
     """The bin of each slide."""
     if scheme == "width":

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,42 +14,54 @@ from numpy.typing import ArrayLike, NDArray
 from koilo.errors import ConfigError
 from koilo.taxonomy import load_table
 
+_CORNER = "truth"
+"""First field of a cost CSV's header."""
 
-def cost_matrix(name: str, classes: Sequence[str]) -> NDArray[np.float64]:
-    """Costs (C, C) of a table of `taxonomy/costs.yaml`: rows the truth, columns what is called.
+_CSV_SHAPE = (
+    f"A cost CSV has a header `{_CORNER},CLASS,…` and, in its order, a row a class: the class, "
+    "then what calling each column's class costs; 0 or more, 0 for the class itself."
+)
+
+
+def cost_matrix(source: str, classes: Sequence[str]) -> NDArray[np.float64]:
+    """Costs (C, C): rows the truth, columns what is called.
 
     Args:
-        name: of the table.
+        source: a table of `taxonomy/costs.yaml` by name, or the path of a CSV.
         classes: which of its classes, in which order.
 
     Raises:
-        ConfigError: there is no such table, or it lacks a class.
+        ConfigError: there is no such table or file, it is malformed, or it lacks a class.
     """
     tables = load_table("costs")
-    if name not in tables:
+    if source in tables:
+        known, costs = list(tables[source]["classes"]), np.array(tables[source]["costs"])
+    elif Path(source).suffix.lower() == ".csv":
+        known, costs = _read_csv(Path(source))
+    else:
         raise ConfigError(
-            f"There is no cost table {name!r}. Allowed: {', '.join(tables)}. Choose one."
+            f"There is no cost table {source!r}. Allowed: {', '.join(tables)}, or a .csv file. "
+            "Choose one."
         )
-    known = list(tables[name]["classes"])
     if missing := [each for each in classes if each not in known]:
         raise ConfigError(
-            f"Cost table {name!r} has no class {', '.join(missing)}. It holds {', '.join(known)}. "
-            "Choose another table, or fold the classes."
+            f"Cost table {source!r} has no class {', '.join(missing)}. It holds "
+            f"{', '.join(known)}. Choose another table, or write a CSV with these classes."
         )
     rows = [known.index(each) for each in classes]
-    return np.array(tables[name]["costs"], dtype=np.float64)[np.ix_(rows, rows)]
+    return np.asarray(costs, dtype=np.float64)[np.ix_(rows, rows)]
 
 
 def expected_costs(probabilities: ArrayLike, costs: ArrayLike) -> NDArray[np.float64]:
-    """What calling each class is expected to cost (S, C), from ``probabilities`` (S, C).
+    """What calling each class is expected to cost (S, K), from ``probabilities`` (S, C).
 
-    ``costs`` (C, C): rows the truth, columns what is called.
+    ``costs`` (C, K): rows the truth, columns what may be called.
     """
     return np.asarray(probabilities, np.float64) @ np.asarray(costs, np.float64)
 
 
 def decode(probabilities: ArrayLike, costs: ArrayLike) -> NDArray[np.int64]:
-    """The class (S,) of least expected cost; the first where several cost the same.
+    """The column of ``costs`` (S,) of least expected cost; the first where several cost the same.
 
     >>> decode([[0.6, 0.4]], [[0, 1], [10, 0]]).tolist()
     [1]
@@ -60,3 +76,24 @@ def mean_cost(truth: ArrayLike, called: ArrayLike, costs: ArrayLike) -> float:
     """
     table = np.asarray(costs, np.float64)
     return float(table[np.asarray(truth), np.asarray(called)].mean())
+
+
+def _read_csv(path: Path) -> tuple[list[str], NDArray[np.float64]]:
+    """The classes and costs of a CSV."""
+    try:
+        header, *rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig")))
+        classes = [name.strip() for name in header[1:]]
+        if header[0].strip() != _CORNER or len(set(classes)) < max(len(classes), 2):
+            raise ValueError(f"its header is {','.join(header)}")
+        if [row[0].strip() for row in rows if row] != classes:
+            raise ValueError("its rows are not the classes of its header")
+        costs = np.array([[float(value) for value in row[1:]] for row in rows if row])
+        if costs.shape != (len(classes),) * 2:
+            raise ValueError(f"it is {' x '.join(map(str, costs.shape))}, not square")
+        if not all(math.isfinite(cost) and cost >= 0 for cost in costs.flat) or costs.trace() != 0:
+            raise ValueError("a cost is negative or no number, or a right call costs something")
+    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise ConfigError(
+            f"{path} cannot be read as costs ({error}). {_CSV_SHAPE} Mend the file."
+        ) from error
+    return classes, costs

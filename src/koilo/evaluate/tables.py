@@ -29,13 +29,16 @@ def evaluation_tables(values: Mapping[str, Any]) -> dict[str, Table]:
     Args:
         values: as `koilo.evaluate.measures.measure_set` gives them.
     """
-    tables = {
+    tables: dict[str, Table | None] = {
         "centres": _centres(values["centres"]),
         "classes": _classes(values.get("locked")),
         "predictive": _predictive(values.get("locked")),
         "confusion": _confusion(values.get("grading")),
         "top_cells": _top_cells(values.get("cells")),
         "mismatch": _mismatch(values.get("cells")),
+        "against": _against(values.get("against")),
+        "costs": _costs(values.get("costs")),
+        **_cost_confusions(values.get("costs")),
         "reliability": _reliability(values.get("calibration")),
         "decision_curve": _decision_curve(values.get("decision_curve")),
         "not_judged": _not_judged(values["slides"]),
@@ -167,6 +170,44 @@ def _mismatch(cells: Mapping[str, Any] | None) -> Table | None:
     rows = [[row["slide"], row["leading_cell"], row["n"]] for row in cells["mismatch"]]
     title = "Slide class (truth) against the class that leads among its 32 most suspicious cells"
     return Table(title, ["slide", "leading cell class", "slides"], rows)
+
+
+def _against(found: Mapping[str, Any] | None) -> Table | None:
+    if found is None:
+        return None
+    columns = ["measure", "first", "second", *_spread("difference"), "p", "how"]
+    rows = [
+        [
+            row["measure"], row["first"], row["second"], *_bounds(row["difference"]),
+            row["p"], row["how"],
+        ]
+        for row in found["rows"]
+    ]  # fmt: skip
+    title = f"Against the other method, on {found['n']} slides, {found['n_positive']} positive"
+    return Table(title, columns, rows)
+
+
+def _costs(costs: Mapping[str, Any] | None) -> Table | None:
+    if costs is None:
+        return None
+    rows = [[row["call"], *_bounds(row["mean_cost"])] for row in costs["calls"]]
+    rows.append(["likeliest less cheapest", *_bounds(costs["likeliest_less_cheapest"])])
+    title = f"Mean cost of a call by the table {costs['source']}, in this set's mix"
+    return Table(title, ["call", *_spread("mean_cost")], rows)
+
+
+def _cost_confusions(costs: Mapping[str, Any] | None) -> dict[str, Table]:
+    """The table of the locked threshold stands in ``confusion`` already."""
+    if costs is None:
+        return {}
+    return {
+        f"confusion_{row['call']}": Table(
+            f"Truth (rows) against the {row['call']} class",
+            ["truth", *costs["classes"]],
+            [[name, *counts] for name, counts in zip(costs["classes"], row["table"], strict=True)],
+        )
+        for row in costs["calls"][:2]
+    }
 
 
 def _reliability(calibration: Mapping[str, Any] | None) -> Table | None:

@@ -11,9 +11,11 @@ from koilo import __version__
 from koilo.config import fingerprint, to_dict
 from koilo.errors import ConfigError, ManifestError
 from koilo.evaluate import figures
+from koilo.evaluate.against import measure_against, pair_scores
 from koilo.evaluate.calibration import Reliability
 from koilo.evaluate.cell_measures import measure_cells
 from koilo.evaluate.centres import UNKNOWN, by_centre
+from koilo.evaluate.cost_measures import measure_costs
 from koilo.evaluate.decision_curve import DecisionCurve
 from koilo.evaluate.measures import Judged, measure_set, plain
 from koilo.evaluate.slide_scores import LabelledSet, add_truth, label_set, read_slide_scores
@@ -43,6 +45,12 @@ class EvaluateConfig:
     cells: Path | None = None
     """cells.csv with every labelled cell of these slides: adds Precision@Top-32 and top-K recall
     (results folder only)"""
+    costs: str | None = None
+    """cost table by name (cytology), or a CSV of what calling each class costs where another
+    holds: adds the mean cost of the likeliest class and of the cheapest call"""
+    against: Path | None = None
+    """results or scores of another method on the same slides: adds differences with intervals,
+    DeLong's and McNemar's tests"""
     prevalence: float | None = None
     """share of positives in the population, 0 to 1, to which F1, kappa, workload, calibration and
     net benefit are brought as well"""
@@ -71,8 +79,9 @@ def evaluate(config: EvaluateConfig) -> int:
         exit status 0.
 
     Raises:
-        ConfigError: a setting is out of range.
-        ManifestError: scores or truth are malformed, without a label, or of several splits.
+        ConfigError: a setting is out of range, or the costs are malformed.
+        ManifestError: scores or truth are malformed, without a label, or of several splits; costs
+            without probabilities of classes; ``against`` holds other slides or another truth.
         DependencyError: figures are wanted and matplotlib is not installed.
         OutputError: ``config.out`` cannot be written.
     """
@@ -89,11 +98,27 @@ def evaluate(config: EvaluateConfig) -> int:
         )
     values = measure_set(found, prevalence=config.prevalence, draws=config.draws, seed=config.seed)
     values["cells"] = plain(measure_cells(config.results, found.judged, config.cells))
+    values |= _asked_for(config, found)
     ensure_folder(config.out)
     pictures = [] if config.no_figures else _draw(config.out, found, values)
     _write(config, values, pictures)
     _say(config, values)
     return 0
+
+
+def _asked_for(config: EvaluateConfig, found: LabelledSet) -> dict[str, Any]:
+    """What only a flag adds: costs, and another method's scores."""
+    draws: dict[str, Any] = {"draws": config.draws, "seed": config.seed}
+    values: dict[str, Any] = {}
+    if config.costs is not None:
+        values["costs"] = plain(measure_costs(Judged.of(found.judged), config.costs, **draws))
+    if config.against is not None:
+        others = read_slide_scores(config.against)
+        if config.truth is not None:
+            others = add_truth(others, read_manifest(config.truth))
+        pair = pair_scores(found.judged, others, config.against)
+        values["against"] = measure_against(*pair, **draws)
+    return values
 
 
 def _write(config: EvaluateConfig, values: dict[str, Any], pictures: Sequence[str]) -> None:
@@ -104,6 +129,7 @@ def _write(config: EvaluateConfig, values: dict[str, Any], pictures: Sequence[st
         "scores": str(config.results),
         "truth": str(config.truth or "the label column of the scores"),
         "split": config.split or "none named",
+        **({"against": str(config.against)} if config.against else {}),
         "bundle": ", ".join(values["slides"]["bundles"]) or "not said",
         "koilo": __version__,
         "settings": fingerprint(config)[:12],

@@ -11,7 +11,10 @@ FEW_POSITIVES = 60
 """Below this many positives a sensitivity near 95 % is uncertain by more than 11 points."""
 
 _SHOWN_UNJUDGED = 20
-_IN_TEXT = ("centres", "classes", "predictive", "confusion", "top_cells", "mismatch")
+_IN_TEXT = (
+    "centres", "classes", "predictive", "confusion", "costs", "confusion_likeliest",
+    "confusion_cheapest", "against", "top_cells", "mismatch",
+)  # fmt: skip
 
 
 def write_up(

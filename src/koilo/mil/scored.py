@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,42 +74,3 @@ def with_detector_scores(bags: BagSet, store: CropStore) -> list[ScoredBag]:
             )
         )
     return found
-
-
-def scored_bags(
-    store: CropStore,
-    slide_ids: Sequence[str],
-    features: NDArray[np.floating],
-    probabilities: NDArray[np.floating],
-    top_k: int | None = None,
-) -> list[ScoredBag]:
-    """The bags of slides of a crop store, under any cell classifier.
-
-    Args:
-        store: an open store; its detector scores are taken.
-        slide_ids: of the slides wanted.
-        features: (M, D) of all crops of the store, in its order.
-        probabilities: (M, C) likewise, NILM first.
-        top_k: cells of a slide that are taken, best detection first; None = all.
-
-    Raises:
-        ManifestError: a slide has no cell, or an array does not fit the store.
-    """
-    rows = [store.bag(slide_id, top_k) for slide_id in slide_ids]
-    empty = [name for name, own in zip(slide_ids, rows, strict=True) if not len(own)]
-    n_crops = len(store.cells)
-    if empty or {len(features), len(probabilities)} != {n_crops}:
-        raise ManifestError(
-            f"Bags of {store.folder} cannot be made: without a cell: "
-            f"{', '.join(empty[:5]) or 'none'}; {len(features)} features and "
-            f"{len(probabilities)} probabilities for {n_crops} crops. Every slide needs a cell, "
-            "every crop one row of each. Leave such slides out, or predict the whole store."
-        )
-    return [
-        ScoredBag(
-            np.asarray(features[own], np.float32),
-            np.asarray(probabilities[own], np.float32),
-            store.cells.detector_score[own],
-        )
-        for own in rows
-    ]

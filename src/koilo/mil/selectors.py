@@ -61,15 +61,6 @@ def keep_top(scores: Scores, k: int) -> NDArray[np.int64]:
     return np.argsort(-scores, kind="stable")[:k]
 
 
-def recall_in_top(scores: Scores, is_lesion: NDArray[np.bool_], k: int) -> float:
-    """Share of a slide's true lesion cells (N,) among the ``k`` kept; NaN where there is none.
-
-    No selector can reach more than ``k`` over the number of lesion cells.
-    """
-    n_lesions = int(is_lesion.sum())
-    return float(is_lesion[keep_top(scores, k)].sum() / n_lesions) if n_lesions else float("nan")
-
-
 def integrated_gradients(head: nn.Module, x: Tensor, slide_class: int | None = None) -> Tensor:
     """Each cell's share (N,) in a slide logit's rise over that of a bag of mean cells.
 

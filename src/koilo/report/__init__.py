@@ -3,6 +3,5 @@
 from koilo.report.index import render_index
 from koilo.report.page import report_html
 from koilo.report.pictures import QualityMap
-from koilo.report.render import render_report
 
-__all__ = ["QualityMap", "render_index", "render_report", "report_html"]
+__all__ = ["QualityMap", "render_index", "report_html"]

@@ -68,7 +68,18 @@ def draw(
     quality_map: QualityMap | tuple[NDArray[np.floating[Any]], Frame] | None = None,
     lesion_maps: Mapping[int, NDArray[np.floating[Any]]] | None = None,
 ) -> Drawn:
-    """Choose the cells to show and make the pictures; arguments as of `render_report`.
+    """Choose the cells to show and make the pictures.
+
+    Args:
+        result: the slide's reading; of a failed slide the page says why.
+        bundle_spec: the bundle's ``bundle.json``.
+        overview_rgb: uint8 (H, W, 3), the slide as a whole or its deposit.
+        overview_frame: ``(x_px0, y_px0, w_px0, h_px0)`` of the overview in level 0.
+        crops: uint8 (P, P, 3), one for each of ``result.cells``' first, centred on it.
+        crop_mpp: the crops' pixel size in µm, for the scale bar.
+        quality_map: blur per tile in µm (rows, columns), NaN where none was judged, its frame,
+            and the limit above which a tile is out of focus.
+        lesion_maps: row of a cell to where its crop looks like a lesion (P, P), drawn as a line.
 
     Raises:
         ValueError: a picture is not uint8 RGB, or there are more crops than cells.

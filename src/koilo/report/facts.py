@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from koilo.evaluate.calibration import calibrated
 from koilo.evaluate.predictive import PredictiveRow, predictive_table
 from koilo.report import words
 from koilo.report.language import Language
@@ -42,6 +43,10 @@ class OperatingPoint:
     n: int | None
     n_positive: int | None
     rows: tuple[PredictiveRow, ...]
+    p_calibrated: float | None = None
+    """p_positive by the temperature stored with the threshold; None where there is none"""
+    prevalence: float | None = None
+    """the laboratory's share of positives, where p_calibrated is shifted to it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ def find_operating_point(
         if threshold is None or result.threshold is None:
             continue
         if math.isclose(threshold, result.threshold, rel_tol=1e-6, abs_tol=1e-9):
-            return _operating_point(name, points[name], language)
+            return _operating_point(name, points[name], result.p_positive, language)
     return None
 
 
@@ -151,9 +156,12 @@ def synthetic_kind(result: SlideResult) -> str | None:
     return str(kind) if kind else None
 
 
-def _operating_point(name: str, point: Mapping[str, Any], language: Language) -> OperatingPoint:
+def _operating_point(
+    name: str, point: Mapping[str, Any], p_positive: float | None, language: Language
+) -> OperatingPoint:
     sensitivity, specificity = point.get("sensitivity"), point.get("specificity")
-    given = point.get("set")
+    given, temperature = point.get("set"), point.get("temperature")
+    shift = (point.get("set_prevalence"), point.get("prevalence"))
     return OperatingPoint(
         name=name,
         threshold=float(point["threshold"]),
@@ -165,6 +173,10 @@ def _operating_point(name: str, point: Mapping[str, Any], language: Language) ->
         rows=()
         if sensitivity is None or specificity is None
         else predictive_table(sensitivity, specificity),
+        p_calibrated=None
+        if temperature is None or p_positive is None
+        else calibrated(p_positive, float(temperature), *shift),
+        prevalence=None if None in shift else shift[1],
     )
 
 

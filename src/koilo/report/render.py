@@ -9,18 +9,14 @@ from typing import Any
 
 import jinja2
 import markupsafe
-import numpy as np
-from numpy.typing import NDArray
 
 import koilo
 from koilo.report import facts, gallery, marks, pictures, reasons, rows, signed, words
-from koilo.report.drawn import Drawn, OverviewPicture, draw
+from koilo.report.drawn import Drawn, OverviewPicture
 from koilo.report.earlier import Earlier
 from koilo.report.laboratory import Laboratory
 from koilo.report.language import Language, load_language
-from koilo.report.marks import Frame
 from koilo.report.outline import OUTLINE_AT
-from koilo.report.pictures import QualityMap
 from koilo.signatures import Signature
 from koilo.taxonomy import NEGATIVE
 from koilo.types import SlideResult
@@ -63,49 +59,6 @@ class EarlierRow:
     headline: str
     suggestion: str
     signed: str
-
-
-def render_report(
-    result: SlideResult,
-    *,
-    bundle_spec: Mapping[str, Any],
-    overview_rgb: NDArray[np.uint8] | None = None,
-    overview_frame: Frame | None = None,
-    crops: Sequence[NDArray[np.uint8]] = (),
-    crop_mpp: float | None = None,
-    quality_map: QualityMap | tuple[NDArray[np.floating[Any]], Frame] | None = None,
-    lesion_maps: Mapping[int, NDArray[np.floating[Any]]] | None = None,
-    language: str = "en",
-) -> str:
-    """The report a person reads, as HTML, before anybody signed.
-
-    Args:
-        result: the slide's reading; a failed slide gives a page that says why.
-        bundle_spec: the bundle's ``bundle.json``.
-        overview_rgb: uint8 (H, W, 3), the slide as a whole or its deposit.
-        overview_frame: ``(x_px0, y_px0, w_px0, h_px0)`` of the overview in level 0.
-        crops: uint8 (P, P, 3), one for each of ``result.cells``' first, centred on it.
-        crop_mpp: the crops' pixel size in µm, for the scale bar.
-        quality_map: blur per tile in µm (rows, columns), NaN where none was judged, its frame,
-            and the limit above which a tile is out of focus.
-        lesion_maps: row of a cell to where its crop looks like a lesion (P, P), drawn as a line.
-        language: of the page, one of `LANGUAGES`.
-
-    Raises:
-        ConfigError: the language is unknown.
-        ValueError: a picture is not uint8 RGB, or there are more crops than cells.
-    """
-    drawn = draw(
-        result,
-        bundle_spec=bundle_spec,
-        overview_rgb=overview_rgb,
-        overview_frame=overview_frame,
-        crops=crops,
-        crop_mpp=crop_mpp,
-        quality_map=quality_map,
-        lesion_maps=lesion_maps,
-    )
-    return render_page(result, drawn, language=language)
 
 
 def render_page(

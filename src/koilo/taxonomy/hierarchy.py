@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from koilo.taxonomy.classes import load_table
+from koilo.errors import ConfigError
+from koilo.taxonomy.classes import NEGATIVE, load_table
+
+HIERARCHIES = ("hicervix",)
+"""Trees that this package holds, each a YAML table."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,11 @@ class Hierarchy:
     def leaves(self) -> tuple[str, ...]:
         """Names of the leaves, in their order."""
         return tuple(path[-1] for path in self.paths)
+
+    @property
+    def negative(self) -> NDArray[np.bool_]:
+        """True for the leaves (L,) that are NILM in koilo's own list."""
+        return np.array([home == NEGATIVE for home in self.bethesda])
 
     @property
     def depth(self) -> int:
@@ -72,7 +81,15 @@ class Hierarchy:
 
 
 def load_hierarchy(name: str = "hicervix") -> Hierarchy:
-    """The tree of the table ``name`` of this package."""
+    """The tree of the table ``name`` of this package.
+
+    Raises:
+        ConfigError: there is no such tree.
+    """
+    if name not in HIERARCHIES:
+        raise ConfigError(
+            f"There is no tree of classes {name!r}. Allowed: {', '.join(HIERARCHIES)}. Choose one."
+        )
     table = load_table(name)
     found: list[tuple[tuple[str, ...], str]] = []
     _walk(table["tree"], (), found)

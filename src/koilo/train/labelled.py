@@ -15,7 +15,8 @@ from koilo.detect import Scene
 from koilo.errors import ManifestError
 from koilo.manifest import SlideEntry, read_manifest
 from koilo.slides import Slide, open_slide
-from koilo.taxonomy import NEGATIVE
+from koilo.taxonomy import NEGATIVE, fold_members
+from koilo.taxonomy.hierarchy import Hierarchy
 
 LARGEST_SCENE_PX = 2048
 """A slide larger than this at the scenes' pixel size gives windows around its cells."""
@@ -107,28 +108,56 @@ def read_patches(
     *,
     mpp: float,
     size_px: int,
+    fine: bool = False,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Patches uint8 (N, S, S, 3) around labelled cells, and their class numbers (N,).
+
+    Args:
+        slides: with their cells.
+        classes: in their order.
+        mpp: µm a pixel of the patches.
+        size_px: side of a patch.
+        fine: a cell's class is its ``fine`` one, not its ``label``.
 
     Raises:
         ManifestError: a label that is not in ``classes``.
         SlideError: a slide cannot be read or has no pixel size.
     """
-    unknown = sorted({c.label for _, cells in slides for c in cells} - set(classes))
+    names = [[c.fine if fine else c.label for c in cells] for _, cells in slides]
+    unknown = sorted({name for own in names for name in own} - set(classes))
     if unknown:
         raise ManifestError(
             f"Cells are labelled {', '.join(unknown)}. Allowed by --classes: {', '.join(classes)}. "
             "Add the class, or convert the set again with --labels."
         )
     patches, labels = [np.zeros((0, size_px, size_px, 3), np.uint8)], []
-    for entry, cells in slides:
+    for (entry, cells), own in zip(slides, names, strict=True):
         if not cells:
             continue
         centres_px0 = np.array([(c.x_px0 + c.w_px0 / 2, c.y_px0 + c.h_px0 / 2) for c in cells])
         with open_slide(entry.path, mpp=entry.mpp) as slide:
             patches.append(read_crops(slide, centres_px0, mpp, size_px))
-        labels += [list(classes).index(cell.label) for cell in cells]
+        labels += [list(classes).index(name) for name in own]
     return np.concatenate(patches), np.array(labels, dtype=np.int64)
+
+
+def refuse_other_leaves(slides: LabelledSlides, hierarchy: Hierarchy) -> None:
+    """Refuse cells whose fine class is no leaf, or a leaf of another Bethesda class than theirs.
+
+    Raises:
+        ManifestError: naming the first of them.
+    """
+    homes = dict(zip(hierarchy.leaves, hierarchy.bethesda, strict=True))
+    cells = [c for _, own in (*slides.train, *slides.validation) for c in own]
+    wrong = [c for c in cells if homes.get(c.fine) not in fold_members(c.label)]
+    if wrong:
+        first = wrong[0]
+        raise ManifestError(
+            f"{slides.files[1]}: {len(wrong)} of {len(cells)} cells have no leaf of "
+            f"{hierarchy.name} that fits their label, such as {first.fine!r} of a {first.label} "
+            f"on {first.slide_id}. Allowed in column fine: {', '.join(hierarchy.leaves)}. Fill the "
+            "column, or train without --hierarchy."
+        )
 
 
 def _windows(

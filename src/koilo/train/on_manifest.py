@@ -16,8 +16,9 @@ from koilo.encoders.pretrained import calibrate_batchnorm
 from koilo.errors import TrainingError
 from koilo.progress import log
 from koilo.runtime import seed_all
+from koilo.taxonomy.hierarchy import load_hierarchy
 from koilo.train.batches import IndexedBatches
-from koilo.train.labelled import read_labelled, read_patches, read_scenes
+from koilo.train.labelled import read_labelled, read_patches, read_scenes, refuse_other_leaves
 from koilo.train.loop import fit
 from koilo.train.recipe import LoopConfig, Recipe
 from koilo.train.recipes.detector import DetectorRecipe, DetectorSettings
@@ -67,7 +68,9 @@ class SupervisedConfig:
     model_config: dict[str, Any] = field(default_factory=dict)
     """its settings, such as encoder: convnext_atto"""
     classes: tuple[str, ...] = ("NILM", "ASC-US", "LSIL", "ASC-H", "HSIL", "SCC")
-    """cell classes, NILM first"""
+    """cell classes, NILM first; with --hierarchy its leaves in their place"""
+    hierarchy: str | None = None
+    """tree of classes, hicervix: the cells' classes are its leaves, in column fine of cells.csv"""
     mpp: float = 0.5
     """µm per pixel of the crops"""
     start: Path | None = None
@@ -111,21 +114,26 @@ def train_supervised(config: SupervisedConfig) -> None:
 
     Raises:
         ManifestError: the manifest is malformed, leaks, or holds other classes.
+        ConfigError: there is no such hierarchy.
         BundleError: no cell network has the model's name.
         TrainingError: the start does not fit, or training cannot go on.
         SlideError: a slide cannot be read.
         OutputError: ``config.out`` cannot be written.
     """
     slides = read_labelled(config.manifest, validation=config.validation, unused=config.unused)
+    tree = None if config.hierarchy is None else load_hierarchy(config.hierarchy)
+    if tree is not None:
+        refuse_other_leaves(slides, tree)
+    classes = config.classes if tree is None else tree.leaves
     seed_all(config.loop.seed)
-    model = build_cell_net(config.model, n_outputs=len(config.classes), **config.model_config)
-    size_px = round(config.settings.input_px * _PATCH_SHARE)
+    model = build_cell_net(config.model, n_outputs=len(classes), **config.model_config)
+    size_px, fine = round(config.settings.input_px * _PATCH_SHARE), tree is not None
     train, held_out = (
-        CellSet(*read_patches(part, config.classes, mpp=config.mpp, size_px=size_px))
+        CellSet(*read_patches(part, classes, mpp=config.mpp, size_px=size_px, fine=fine))
         for part in (slides.train, slides.validation)
     )
     settings = replace(config.settings, seed=config.loop.seed)
-    recipe = SupervisedRecipe(model, [train], settings, validation=held_out)
+    recipe = SupervisedRecipe(model, [train], settings, validation=held_out, hierarchy=tree)
     _run(recipe, config, model, recipe.batches(-1), slides.files)
 
 

@@ -19,8 +19,11 @@ from torch.nn import functional
 
 from koilo.cells.augment import Augmentation, augment_crop, centre_crop
 from koilo.errors import TrainingError
+from koilo.evaluate.hierarchy import score_hierarchy
 from koilo.evaluate.scores import auc, confusion, macro_f1
+from koilo.taxonomy.hierarchy import Hierarchy
 from koilo.train.batches import IndexedBatches, batch_rng
+from koilo.train.losses.hierarchical import HierarchicalLoss
 from koilo.train.recipe import Progress
 
 Batch = tuple[Tensor, Tensor]
@@ -39,7 +42,10 @@ class SupervisedSettings:
     class_power: float = 0.5
     """a class is drawn with odds of count^(1 - power): 0 as it comes, 1 all classes evenly"""
     smoothing: float = 0.05
-    """share of the target spread over all outputs"""
+    """share of the target spread over all outputs; without a hierarchy only"""
+    alpha: float = 0.4
+    """with a hierarchy: a step into its level n weighs exp(-alpha (n - 1)); above 0 a wrong branch
+    costs more than a wrong leaf, 0 is plain cross-entropy"""
     mirrored: float = 0.1
     """share of crops cut small and mirrored at their edges, as a picture of one cell would be"""
     seed: int = 0
@@ -71,8 +77,11 @@ class SupervisedRecipe:
         settings: SupervisedSettings,
         *,
         validation: CellSet | None = None,
+        hierarchy: Hierarchy | None = None,
     ) -> None:
         """Take the model, the sets to learn from and those to measure on.
+
+        With a ``hierarchy`` the model's outputs are its leaves, and its tree weighs the loss.
 
         Raises:
             TrainingError: there is no cell to learn from, or a share is negative.
@@ -82,6 +91,8 @@ class SupervisedRecipe:
                 "No training set holds a cell. At least one labelled cell with a share above 0 is "
                 "needed. Check the cells manifest and what is held out."
             )
+        self.hierarchy = hierarchy
+        self._tree_loss = HierarchicalLoss(hierarchy, settings.alpha) if hierarchy else None
         self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.settings = settings
         self.sets = [each for each in sets if len(each.labels)]
@@ -102,11 +113,14 @@ class SupervisedRecipe:
         )
 
     def losses(self, batch: Batch, progress: Progress) -> Mapping[str, Tensor]:
-        """Cross-entropy with smoothed labels; the share of crops called right is logged."""
+        """Cross-entropy with smoothed labels, or the tree's; the share called right is logged."""
         images, labels = batch
         images = images.contiguous(memory_format=torch.channels_last)
         logits = self._model(images)  # (B, n_outputs)
-        loss = functional.cross_entropy(logits, labels, label_smoothing=self.settings.smoothing)
+        if self._tree_loss is not None:
+            loss = self._tree_loss.to(logits.device)(logits, labels)
+        else:
+            loss = functional.cross_entropy(logits, labels, label_smoothing=self.settings.smoothing)
         right = (logits.detach().argmax(1) == labels).float().mean()
         return {"classes": loss, "right": right}
 
@@ -114,7 +128,11 @@ class SupervisedRecipe:
         """Nothing: the model has no teacher and no queue."""
 
     def evaluate(self) -> Mapping[str, float]:
-        """Macro-F1 over outputs that occur, and AUC of output 0 against all others."""
+        """Macro-F1 over outputs that occur, and AUC of the negative outputs against all others.
+
+        Output 0 is negative, or the NILM leaves of the hierarchy; with one, accuracy a level and
+        how far off in the tree the calls and the mistakes lie.
+        """
         if self.validation is None or not len(self.validation.labels):
             return {}
         p = predict_outputs(self._model, self.validation.patches, self.settings.input_px)
@@ -122,9 +140,24 @@ class SupervisedRecipe:
         names = [str(number) for number in range(p.shape[1])]
         table = confusion([str(n) for n in labels], [str(n) for n in p.argmax(1)], names)
         figures = {"macro_f1": macro_f1(table)}
-        if 0 < (labels > 0).sum() < len(labels):
-            figures["lesion_auc"] = auc(labels > 0, 1 - p[:, 0])
-        return figures
+        negative = np.arange(p.shape[1]) == 0 if self.hierarchy is None else self.hierarchy.negative
+        lesion = ~negative[labels]
+        if 0 < lesion.sum() < len(labels):
+            figures["lesion_auc"] = auc(lesion, 1 - p[:, negative].sum(axis=1))
+        return {**figures, **self._tree_figures(labels, p)}
+
+    def _tree_figures(
+        self, labels: NDArray[np.int64], p: NDArray[np.float32]
+    ) -> Mapping[str, float]:
+        if self.hierarchy is None:
+            return {}
+        found = score_hierarchy(labels, p, self.hierarchy)
+        values = {f"accuracy_level_{n}": a for n, a in enumerate(found.level_accuracy, start=1)}
+        values["mean_level_accuracy"] = found.mean_accuracy
+        values["tree_distance"] = found.mean_distance
+        if np.isfinite(found.mistake_distance):
+            values["tree_distance_of_mistakes"] = found.mistake_distance
+        return values
 
     def _make_batch(self, epoch: int, index: int) -> Batch:
         rng = batch_rng(self.settings.seed, epoch, index)
