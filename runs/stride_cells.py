@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--slides", type=int, default=300, help="slides of the test to read")
-    parser.add_argument("--smoke", action="store_true", help="few slides; OUT made with --smoke")
+    parser.add_argument("--smoke", action="store_true", help="few slides; claims nothing")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--page", type=Path, default=Path("docs/results/stride_cells.json"))
     options = parser.parse_args()
