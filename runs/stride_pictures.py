@@ -77,14 +77,14 @@ def draw_auc_by_distance(path: Path, points: Mapping[str, Sequence[CentrePoint]]
 
     Args:
         path: a PNG.
-        points: method -> its centres.
+        points: method -> its centres, the nearest first.
     """
     figure = Figure(figsize=(2.3 + 2.3 * len(points), 3.6), layout="constrained")
     panels = figure.subplots(1, len(points), sharey=True, squeeze=False)[0]
     for panel, (method, centres) in zip(panels, points.items(), strict=True):
-        for index, point in enumerate(centres):
-            # Two centres may lie at one distance: each stands a little aside.
-            x = point.distance + 0.007 * (index - (len(centres) - 1) / 2)
+        x = -np.inf
+        for point in centres:
+            x = max(point.distance, x + 0.008)  # two centres at one distance stand side by side
             panel.plot([x, x], [point.auc.low, point.auc.high], color=COLOURS[0], linewidth=1.2)
             panel.plot(x, point.auc.estimate, "o", color=COLOURS[0], label="unseen colours")
             panel.plot(x, point.twin_auc, "D", markerfacecolor="white", color=COLOURS[2],
