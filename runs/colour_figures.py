@@ -24,7 +24,7 @@ from koilo.train import batch_rng
 from koilo.train.colour import shift_colours, steepest_shift
 from koilo.train.joint import JointSampler
 from koilo.train.swift_model import SwiftModel
-from stride import METHODS, Study, cpu_plan
+from stride import METHODS, Study, cpu_plan, tuned_rates
 
 RADIUS, CELLS, SLIDES = 0.1, 10, 3
 ROWS = ("as they are", "shifted in RGB", "shifted in HSV")
@@ -41,7 +41,8 @@ def main() -> None:
     options = parser.parse_args()
     store = open_crop_store(options.cohort)
     plan = cpu_plan(smoke=options.smoke, threads=1)
-    model = Study(store, plan, options.out, options.seed, {}).model(options.method)
+    rates = tuned_rates(options.out)
+    model = Study(store, plan, options.out, options.seed, rates).model(options.method)
     options.pictures.mkdir(parents=True, exist_ok=True)
     draw_shifts(model, store, options.pictures / "colour_shifts.png")
     draw_stains(store, options.pictures / "stain_by_centre.png")

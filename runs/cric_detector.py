@@ -93,9 +93,7 @@ def train(args: argparse.Namespace, fields: Sequence[CricField]) -> None:
     settings = dataclasses.replace(SETTINGS, seed=args.seed)
     recipe = DetectorRecipe(model, scenes, settings, second=phantoms)
     if args.start:
-        start_trunk(model, load_file(args.start))
-        calibration = (recipe.batches(10**6)[index][0] for index in range(30))
-        calibrate_batchnorm(model.get_submodule("trunk"), calibration)
+        start_model(recipe, args.start)
     loop = dataclasses.replace(LOOP, steps=args.steps, seed=args.seed)
     started = time.process_time()
     result = fit(recipe, loop, args.work / name, settings=settings)
@@ -106,6 +104,13 @@ def train(args: argparse.Namespace, fields: Sequence[CricField]) -> None:
         finds = detect(Detector(model), held_out)
         save_finds(args.work / name / "finds.npz", held_out, finds)
         print(score_detection(finds))
+
+
+def start_model(recipe: DetectorRecipe, start: Path) -> None:
+    """Give a recipe's model pretrained weights in its trunk, and BatchNorm the tiles' values."""
+    start_trunk(recipe.model, load_file(start))
+    calibration = (recipe.batches(10**6)[index][0] for index in range(30))
+    calibrate_batchnorm(recipe.model.get_submodule("trunk"), calibration)
 
 
 def compare(args: argparse.Namespace, fields: Sequence[CricField]) -> None:

@@ -4,7 +4,7 @@ Run: ``make results``. Nothing on that page is written by hand.
 
 A result file holds: ``name, title, command, commit, data, seed, seconds``; ``figures`` and
 ``controls`` (name -> number, or {estimate, low, high}); ``tables`` (title -> {columns, rows});
-``notes`` (list of text) and ``pictures`` (list of files beside it).
+``notes`` (list of text) and ``pictures`` (list of files beside it, or file -> what it shows).
 """
 
 from __future__ import annotations
@@ -54,7 +54,11 @@ def render(page: dict[str, Any]) -> str:
         columns, body = _columns_and_rows(table)
         parts.append(f"**{_words(title)}**\n")
         parts.append(_table([_words(c) for c in columns], [[_number(c) for c in r] for r in body]))
-    parts += [f"![{name}](results/{name})\n" for name in page.get("pictures", [])]
+    pictures = page.get("pictures", [])
+    for name in pictures:
+        if isinstance(pictures, dict):
+            parts.append(f"**{pictures[name]}**\n")
+        parts.append(f"![{name}](results/{name})\n")
     return "\n".join(parts)
 
 

@@ -11,25 +11,22 @@ moved under half a point in the last fifth of its steps; a claim on others is "n
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from koilo.datasets.crop_store import open_crop_store
 from koilo.evaluate.comparison import mean_over_seeds, paired_difference
 from koilo.evaluate.figures import draw_learning_curves
 from koilo.evaluate.operating_point import specificity_at
 from koilo.evaluate.scores import auc, sensitivity_specificity
-from koilo.files import atomic_path, write_json
+from koilo.files import write_json
 from koilo.train.record import git_commit
 from stride import COLOUR, METHODS, run_folder, tuned_rates
+from stride_scores import Table
 
 SPLITS = ("test", "unseen", "unseen_twin")
 MOVED = 0.005
@@ -73,65 +70,6 @@ CLAIMS = (
 MEASURES = {"AUC": auc, "spec@sens95": specificity_at}
 
 
-class Table:
-    """Scores of every method, seed and slide, as read from the CSV files."""
-
-    def __init__(self, folders: list[Path]) -> None:
-        self.rows: list[dict[str, Any]] = []
-        for folder in folders:
-            for path in sorted((folder / "scores").glob("*.csv")):
-                method, _, seed = path.stem.rpartition("_")
-                with open(path, newline="", encoding="utf-8") as handle:
-                    for row in csv.DictReader(handle):
-                        self.rows.append(row | {"method": method, "seed": int(seed)})
-        if not self.rows:
-            raise SystemExit(f"No scores in {', '.join(map(str, folders))}: run stride.sh first.")
-        self.methods = [name for name in METHODS if any(r["method"] == name for r in self.rows)]
-
-    def seeds(self, method: str) -> list[int]:
-        """The seeds that a method ran with."""
-        return sorted({row["seed"] for row in self.rows if row["method"] == method})
-
-    def of(self, method: str, split: str, seed: int) -> list[dict[str, Any]]:
-        """Rows of one run and split, by slide."""
-        rows = [
-            row
-            for row in self.rows
-            if row["method"] == method and row["split"] == split and row["seed"] == seed
-        ]
-        return sorted(rows, key=lambda row: row["slide_id"])
-
-    def scores(self, method: str, split: str) -> NDArray[np.float64]:
-        """(seeds, slides), slides in the order of their ids."""
-        return np.array(
-            [
-                [float(row["p_positive"]) for row in self.of(method, split, seed)]
-                for seed in self.seeds(method)
-            ]
-        )
-
-    def margins(self, method: str, split: str) -> NDArray[np.float64]:
-        """Scores less each seed's locked threshold: at 0 and above is called positive."""
-        thresholds = [float(self.of(method, split, s)[0]["threshold"]) for s in self.seeds(method)]
-        return self.scores(method, split) - np.array(thresholds)[:, None]
-
-    def labels(self, split: str) -> list[str]:
-        """Slide labels of a split, in the order of the scores."""
-        method = self.methods[0]
-        return [row["label"] for row in self.of(method, split, self.seeds(method)[0])]
-
-    def write(self, path: Path) -> None:
-        """All scores in one Parquet, from which anyone can recompute the tables."""
-        columns = {
-            name: [row[name] for row in self.rows]
-            for name in ("method", "seed", "slide_id", "split", "centre", "label")
-        }
-        for name in ("p_positive", "threshold"):
-            columns[name] = [float(row[name]) for row in self.rows]
-        with atomic_path(path) as temporary:
-            pq.write_table(pa.table(columns), temporary, compression="zstd")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("outs", type=Path, nargs="+", metavar="OUT")
@@ -160,7 +98,7 @@ def main() -> None:
 
 def page(table: Table, converged: dict[str, bool], options: argparse.Namespace) -> dict[str, Any]:
     facts = open_crop_store(options.cohort).facts
-    seeds = sorted({row["seed"] for row in table.rows})
+    seeds = table.all_seeds
     tuned = all(tuned_rates(folder) for folder in options.outs)
     missing = [name for name in METHODS if name not in table.methods]
     return {
@@ -199,7 +137,7 @@ def page(table: Table, converged: dict[str, bool], options: argparse.Namespace) 
 
 
 def methods(table: Table, split: str, converged: dict[str, bool]) -> dict[str, Any]:
-    positive = np.array([label != "NILM" for label in table.labels(split)])
+    positive = table.positive(split)
     rows = []
     for method in table.methods:
         scores = table.scores(method, split)
@@ -249,7 +187,7 @@ def recovered(table: Table) -> dict[str, Any]:
         return {"columns": ["method"], "rows": []}
 
     def value(method: str, split: str, measure: str) -> float:
-        positive = np.array([label != "NILM" for label in table.labels(split)])
+        positive = table.positive(split)
         return float(np.mean([MEASURES[measure](positive, s) for s in table.scores(method, split)]))
 
     rows = []
@@ -267,7 +205,7 @@ def recovered(table: Table) -> dict[str, Any]:
 
 
 def _difference(table: Table, claim: Claim) -> dict[str, float]:
-    positive = np.array([label != "NILM" for label in table.labels(claim.split)])
+    positive = table.positive(claim.split)
     return paired_difference(
         positive,
         table.scores(claim.first, claim.split),

@@ -20,7 +20,7 @@ from koilo.files import write_json
 from koilo.progress import log, start_logging
 from koilo.train.record import git_commit
 from koilo.train.stages import train_swift_stage
-from stride import Study, cpu_plan
+from stride import Study, cpu_plan, tuned_rates
 
 SWEEPS: dict[str, tuple[float, ...]] = {
     "tau_cam": (0.3, 0.5, 0.7, 0.9),
@@ -66,7 +66,7 @@ def sweep(options: argparse.Namespace, name: str, values: tuple[float, ...]) -> 
     for value in values:
         whole = int(value) if name == "top_k" else value
         settings = replace(plan.settings, **{name: whole})
-        study = Study(store, plan, options.out, options.seed, {})
+        study = Study(store, plan, options.out, options.seed, tuned_rates(options.out))
         folder = options.out / "sweep" / str(options.seed) / f"{name}-{value:g}"
         if not (folder / "metrics.json").exists():
             loop = replace(plan.joint, seed=options.seed)

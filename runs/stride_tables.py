@@ -36,7 +36,7 @@ from koilo.train.recipes.slide_head import SlideHeadConfig, SlideHeadRecipe, pre
 from koilo.train.record import git_commit
 from koilo.train.stages import NetConfig
 from koilo.train.swift_model import judge_slides, read_bags_of_store
-from stride import JUDGED, SPLITS, Plan, Study, cpu_plan
+from stride import JUDGED, SPLITS, Plan, Study, cpu_plan, tuned_rates
 
 BACKBONES = ("convnext_twin", "vit_twin", "resnet_twin")
 NOT_OF_FEATURES = {"evidence"}
@@ -76,7 +76,7 @@ def main() -> None:
 
 def heads_table(store: CropStore, plan: Plan, out: Path, seed: int) -> dict[str, Any]:
     """Rows: features and head; columns: AUC and spec@sens95 of each split."""
-    study = Study(store, plan, out, seed, {})
+    study = Study(store, plan, out, seed, tuned_rates(out))
     rows = []
     slides = [s for s in store.of_split(*SPLITS) if s.label]
     for method in ("two_stage", "swift"):

@@ -6,7 +6,6 @@ import csv
 import json
 import sys
 from argparse import Namespace
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,32 +14,16 @@ import pytest
 
 from koilo.datasets.crop_store import CropStore
 from koilo.evaluate.scores import auc
-from koilo.train import LoopConfig
-from koilo.train.recipes.swift import SwiftSettings
-from koilo.train.stages import NetConfig, write_scores
+from koilo.train.stages import write_scores
 from tests.conftest import ROOT
+from tests.runs.toy_plan import PLAN
 from tests.train.toy_store import make_toy_store
 
 sys.path.insert(0, str(ROOT / "runs"))
 
 import stride
 import stride_report
-
-LOOP = LoopConfig(steps=2, optimizer="adam", weight_decay=1e-3, device="cpu", threads=1)
-WATCHED = replace(LOOP, evaluate_every=1)
-PLAN = stride.Plan(
-    NetConfig(
-        "convnext_twin",
-        {"widths": [4, 6, 8, 8], "depths": [1, 1, 1, 1], "drop_path": 0.0},
-        head_config={"hidden": 8},
-    ),
-    None,
-    SwiftSettings(n_cells=4, n_slides=2, top_k=4),
-    cells=LOOP,
-    head=WATCHED,
-    joint=WATCHED,
-    colour=WATCHED,
-)
+import stride_scores
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +80,7 @@ def test_the_report_is_made_from_scores_alone(
     store: CropStore, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stride_report, "DRAWS", 20)
-    table = stride_report.Table([out])
+    table = stride_scores.Table([out])
     table.write(tmp_path / "scores.parquet")
     stored = pq.read_table(tmp_path / "scores.parquet")
     assert stored.num_rows == 50 * len(stride.METHODS)

@@ -1,0 +1,110 @@
+"""Tables of whole slides for runs/stride_paper.py: ablations, equal specificity, workload."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from koilo.evaluate.comparison import mean_over_seeds, paired_difference
+from koilo.evaluate.measures import EQUAL_SPECIFICITY
+from koilo.evaluate.operating_point import specificity_at, threshold_at_specificity
+from koilo.evaluate.predictive import predictive_table
+from koilo.evaluate.scores import auc, sensitivity_specificity
+from koilo.evaluate.workload import workload
+from stride import COLOUR, METHODS
+from stride_centres import mean_count, missed_by_class
+from stride_grades import PREVALENCE, count_calls, true_classes
+from stride_scores import Table
+
+ABLATIONS = ("two_stage", "slide_ft", "swift_no_cam", "swift", *COLOUR)
+INSIDE = ("two_stage", "slide_ft", "swift_no_cam", "swift", "ceiling")
+OUTSIDE = ("two_stage", "swift", "continued", "stain_aug", "color_adv", "color_adv_stain")
+"""Methods shown on the internal test and on unseen centres."""
+
+
+def confusion_table(table: Table, split: str, calls: NDArray[np.int64]) -> dict[str, Any]:
+    counts = count_calls(true_classes(table, split), calls, len(table.classes))
+    return {"classes": list(table.classes), "rows_are_truth": counts.astype(int).tolist()}
+
+
+def ablation_table(table: Table, split: str, draws: int) -> dict[str, Any]:
+    """Each method and what it has over SWIFT, on the same draws of slides."""
+    columns = ["method", "seeds", "AUC", "AUC less swift's", "spec@sens95",
+               "spec@sens95 less swift's", "locked sensitivity", "locked specificity"]  # fmt: skip
+    positive, strata = table.positive(split), np.array(table.labels(split))
+    rows: list[list[Any]] = []
+    for method in ABLATIONS:
+        if method not in table.methods:
+            rows.append([method, "not run", *[None] * (len(columns) - 2)])
+            continue
+        scores, row = table.scores(method, split), [method, len(table.seeds(method))]
+        for measure in (auc, specificity_at):
+            found = mean_over_seeds(positive, scores, measure, strata=strata, draws=draws)
+            row.append(found.as_dict())
+            compared = method != "swift" and "swift" in table.methods
+            row.append(
+                paired_difference(positive, scores, table.scores("swift", split), measure,
+                                  strata=strata, draws=draws).as_dict() if compared else None
+            )  # fmt: skip
+        for place in (0, 1):
+            found = mean_over_seeds(
+                positive,
+                table.margins(method, split),
+                lambda truth, margin, place=place: sensitivity_specificity(truth, margin, 0)[place],
+                strata=strata,
+                draws=draws,
+            )
+            row.append(found.as_dict())
+        rows.append(row)
+    return {"columns": columns, "rows": rows}
+
+
+def sensitivity_at_equal(truth: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
+    """Sensitivity at the lowest threshold with a specificity of .65 on this very set."""
+    threshold = threshold_at_specificity(truth, score, EQUAL_SPECIFICITY)
+    return sensitivity_specificity(truth, score, threshold)[0]
+
+
+def equal_table(table: Table, split: str, draws: int) -> dict[str, Any]:
+    """Sensitivity where every method passes 65 % of the NILM slides, and whom it misses then."""
+    labels, positive = table.labels(split), table.positive(split)
+    names = [name for name in table.classes[1:] if name in labels]
+    columns = ["method", "sensitivity", *(f"missed {n} (of {labels.count(n)})" for n in names)]
+    rows: list[list[Any]] = []
+    for method in dict.fromkeys((*INSIDE, *OUTSIDE)):
+        if method not in table.methods:
+            rows.append([method, "not run", *[None] * len(names)])
+            continue
+        scores = table.scores(method, split)
+        found = mean_over_seeds(positive, scores, sensitivity_at_equal,
+                                strata=np.array(labels), draws=draws)  # fmt: skip
+        thresholds = [threshold_at_specificity(positive, s, EQUAL_SPECIFICITY) for s in scores]
+        missed = missed_by_class(labels, scores >= np.array(thresholds)[:, None])
+        rows.append([method, found.as_dict(), *(mean_count(missed[name]) for name in names)])
+    return {"columns": columns, "rows": rows}
+
+
+def workload_table(table: Table, split: str) -> dict[str, Any]:
+    """What a reader is spared, and what a call means, averaged over seeds."""
+    columns = ["method", "sensitivity", "NILM slides ruled out", "all slides ruled out",
+               "positive among the ruled out", "PPV", "NPV", "missed of 1,000"]  # fmt: skip
+    positive = table.positive(split)
+    rows: list[list[Any]] = []
+    for method in METHODS:
+        if method not in table.methods:
+            rows.append([method, "not run", *[None] * (len(columns) - 2)])
+            continue
+        values = []
+        for called in table.margins(method, split) >= 0:
+            sensitivity, specificity = sensitivity_specificity(positive, called, 0.5)
+            spared = workload(positive, called, prevalence=PREVALENCE)
+            (means,) = predictive_table(sensitivity, specificity, [PREVALENCE])
+            values.append(
+                [sensitivity, spared.negatives_ruled_out, spared.all_ruled_out,
+                 spared.missed_of_ruled_out, means.ppv, means.npv, means.missed_per_1000]
+            )  # fmt: skip
+        averaged = np.mean(np.array(values, dtype=float), axis=0)
+        rows.append([method, *(None if np.isnan(v) else round(float(v), 3) for v in averaged)])
+    return {"columns": columns, "rows": rows}

@@ -1,0 +1,122 @@
+"""The scores that runs/stride.sh left, as arrays: what every table of the comparison is made of."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from koilo.files import atomic_path
+from stride import METHODS
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RunScores:
+    """What one trained model says of one split, slides (N,) in the order of their ids."""
+
+    slide_ids: tuple[str, ...]
+    centres: tuple[str, ...]
+    labels: tuple[str, ...]
+    p_positive: Floats
+    p: Floats
+    """(N, C) of the slide classes"""
+    threshold: float
+    """locked on validation"""
+
+
+class Table:
+    """Scores of every method, seed and split, as read from the CSV files."""
+
+    def __init__(self, folders: list[Path]) -> None:
+        """Read ``scores/<method>_<seed>.csv`` of several OUT folders of one cohort."""
+        self.runs: dict[tuple[str, int, str], RunScores] = {}
+        self.classes: tuple[str, ...] = ()
+        for folder in folders:
+            for path in sorted((folder / "scores").glob("*.csv")):
+                self._read(path)
+        if not self.runs:
+            raise SystemExit(f"No scores in {', '.join(map(str, folders))}: run stride.sh first.")
+        found = {method for method, _, _ in self.runs}
+        self.methods = [name for name in METHODS if name in found]
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """The seeds that any method ran with."""
+        return sorted({seed for _, seed, _ in self.runs})
+
+    def seeds(self, method: str) -> list[int]:
+        """The seeds that a method ran with."""
+        return sorted({seed for name, seed, _ in self.runs if name == method})
+
+    def of(self, method: str, split: str) -> list[RunScores]:
+        """The runs of a method on a split, one a seed."""
+        return [self.runs[method, seed, split] for seed in self.seeds(method)]
+
+    def scores(self, method: str, split: str) -> Floats:
+        """(seeds, slides), slides in the order of their ids."""
+        return np.stack([run.p_positive for run in self.of(method, split)])
+
+    def margins(self, method: str, split: str) -> Floats:
+        """Scores less each seed's locked threshold: at 0 and above is called positive."""
+        return np.stack([run.p_positive - run.threshold for run in self.of(method, split)])
+
+    def labels(self, split: str) -> list[str]:
+        """Slide labels of a split, in the order of the scores."""
+        return list(self._any(split).labels)
+
+    def positive(self, split: str) -> NDArray[np.bool_]:
+        """(slides,) whether the label is another than NILM."""
+        return np.array([label != "NILM" for label in self._any(split).labels])
+
+    def centres(self, split: str) -> list[str]:
+        """Centres of a split's slides, in the order of the scores."""
+        return list(self._any(split).centres)
+
+    def write(self, path: Path) -> None:
+        """All scores in one Parquet, from which anyone can recompute the tables."""
+        tables = [
+            pa.table(
+                {
+                    "method": [method] * len(run.slide_ids),
+                    "seed": [seed] * len(run.slide_ids),
+                    "slide_id": run.slide_ids,
+                    "split": [split] * len(run.slide_ids),
+                    "centre": run.centres,
+                    "label": run.labels,
+                    "p_positive": run.p_positive,
+                    "threshold": [run.threshold] * len(run.slide_ids),
+                }
+            )
+            for (method, seed, split), run in self.runs.items()
+        ]
+        with atomic_path(path) as temporary:
+            pq.write_table(pa.concat_tables(tables), temporary, compression="zstd")
+
+    def _any(self, split: str) -> RunScores:
+        return self.of(self.methods[0], split)[0]
+
+    def _read(self, path: Path) -> None:
+        method, _, seed = path.stem.rpartition("_")
+        with open(path, newline="", encoding="utf-8") as handle:
+            rows = sorted(csv.DictReader(handle), key=lambda row: row["slide_id"])
+        names = [name for name in rows[0] if name.startswith("p_") and name != "p_positive"]
+        self.classes = tuple(name.removeprefix("p_") for name in names)
+        for split in sorted({row["split"] for row in rows}):
+            own = [row for row in rows if row["split"] == split]
+            run = RunScores(
+                *(tuple(row[key] for row in own) for key in ("slide_id", "centre", "label")),
+                p_positive=np.array([float(row["p_positive"]) for row in own]),
+                p=np.array([[float(row[name]) for name in names] for row in own]),
+                threshold=float(own[0]["threshold"]),
+            )
+            other = next((r for (_, _, s), r in self.runs.items() if s == split), run)
+            if other.slide_ids != run.slide_ids:
+                raise SystemExit(f"{path} is of another cohort: its slides of {split} differ.")
+            self.runs[method, int(seed), split] = run
