@@ -19,7 +19,9 @@ from stride_grades import count_calls
 from stride_maps import chance_agreement, draw_evenly, neighbour_agreement
 from stride_readings import Reading, Sample
 
-SELECTORS = ("detector", "cells", "attention", "gradcam", "eq4", "integrated_gradients")
+SELECTORS = (
+    "detector", "cells", "attention", "gradcam", "eq4", "integrated_gradients", "bottleneck",
+)  # fmt: skip
 KS = (8, 16, 32, 64)
 POINTS = 2000
 """Most cells that are mapped: t-SNE compares each with each."""
@@ -69,8 +71,9 @@ def rank_all(readings: Mapping[str, Reading], sample: Sample) -> Ranked:
 
 
 def explained(reading: Reading, row: int) -> Judge:
-    """What a selector is told: the head, and the most probable lesion class of the slide."""
-    return Judge(head=reading.head, slide_class=1 + int(reading.p[row, 1:].argmax()))
+    """What a selector is told: head, gate, and the most probable lesion class of the slide."""
+    slide_class = 1 + int(reading.p[row, 1:].argmax())
+    return Judge(head=reading.head, slide_class=slide_class, gate=reading.gate)
 
 
 def precision_table(ranked: Ranked, classes: Classes) -> dict[str, Any]:

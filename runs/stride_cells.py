@@ -2,10 +2,11 @@
 
     python runs/stride_cells.py COHORT OUT [--seed 1] [--slides 300] [--smoke] [--threads 1]
 
-OUT is that of runs/stride.sh; nothing is trained: a method whose models it lacks is "not run". Read
-are the kept cells of a sample of the internal test, equally many slides a class, against the drawn
-truth. Precision@Top-32 by slide class and top-K recall for several selectors; F1 of cell classes;
-slide labels against the leading cell; t-SNE of slides and of cells.
+OUT is that of runs/stride.sh; no method is trained: one whose models it lacks is "not run". (The
+gate of the selector "bottleneck" is, on frozen features.) Read are the kept cells of a sample of the
+internal test, equally many slides a class, against the drawn truth. Precision@Top-32 by slide class
+and top-K recall for several selectors; F1 of cell classes; slide labels against the leading cell;
+t-SNE of slides and of cells.
 """
 
 from __future__ import annotations

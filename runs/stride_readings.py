@@ -14,16 +14,19 @@ from numpy.typing import NDArray
 from torch import nn
 
 from koilo.datasets.crop_store import CropStore, StoredSlide
+from koilo.mil.bottleneck import BottleneckGate, BottleneckSettings, fit_bottleneck
 from koilo.mil.scored import ScoredBag, with_detector_scores
 from koilo.phantom.multicentre.kinds import COHORT_KINDS
 from koilo.progress import log
 from koilo.train.joint import Classes
 from koilo.train.swift_model import read_bags_of_store
-from stride import TWO_STAGE, Study, lineage, run_folder
+from stride import TWO_STAGE, Plan, Study, lineage, run_folder
 from stride_maps import draw_evenly
 
 KEPT = 64
 """Cells of a slide that are ranked: all that a cohort draws, more than the head was trained on."""
+GATE_SLIDES = 400
+"""Training slides, equally many a class, on which the information bottleneck's gate is fitted."""
 MIMIC = "mimic (NILM)"
 
 
@@ -37,6 +40,8 @@ class Reading:
     """(S, C) of the slide classes"""
     vectors: NDArray[np.float32]
     """(S, V), what the head's last layer reads"""
+    gate: BottleneckGate
+    """an information bottleneck on the same features"""
 
 
 @dataclass(frozen=True)
@@ -106,4 +111,15 @@ def read_slides(study: Study, method: str, sample: Sample) -> Reading:
             logits, _ = head(x, torch.ones(x.shape[:2], dtype=torch.bool))
             p.append(logits[0].softmax(0).numpy())
     hook.remove()
-    return Reading(scored, head, np.stack(p), torch.cat(seen).numpy())
+    gate = fit_gate(net, study.store, study.plan, study.seed)
+    return Reading(scored, head, np.stack(p), torch.cat(seen).numpy(), gate)
+
+
+def fit_gate(net: nn.Module, store: CropStore, plan: Plan, seed: int) -> BottleneckGate:
+    """A gate on the frozen features, fitted on slides of the training split."""
+    every = store.of_split("train")
+    rows = draw_evenly([slide.label for slide in every], GATE_SLIDES, np.random.default_rng(seed))
+    bags = read_bags_of_store(net, store, [every[row] for row in rows], plan.settings.top_k)
+    classes = plan.net.classes.slides
+    training = bags.bags("features", classes, "train")
+    return fit_bottleneck(training, len(classes), BottleneckSettings(), seed)[0]
