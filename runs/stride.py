@@ -92,7 +92,13 @@ def cpu_plan(*, smoke: bool, threads: int) -> Plan:
     return Plan(
         NetConfig(encoder="nanodet_frozen_norm"),
         load_bundle(START).folder,
-        SwiftSettings(n_cells=32, n_slides=4, top_k=12 if smoke else 48, teacher_decay=0.99),
+        SwiftSettings(
+            n_cells=32,
+            n_slides=4,
+            top_k=12 if smoke else 48,
+            teacher_decay=0.99,
+            cam="hirescam",  # Grad-CAM floods slides here: docs/cohort.md
+        ),
         replace(adam, steps=steps["cells"]),
         _watched(
             LoopConfig(steps=steps["head"], lr=1e-3, ema=0.99, weight_decay=1e-3, threads=threads)

@@ -20,8 +20,9 @@ from stride_maps import chance_agreement, draw_evenly, neighbour_agreement
 from stride_readings import Reading, Sample
 
 SELECTORS = (
-    "detector", "cells", "attention", "gradcam", "eq4", "integrated_gradients", "bottleneck",
-)  # fmt: skip
+    *("detector", "cells", "attention", "gradcam", "hirescam", "eq4"),
+    *("integrated_gradients", "bottleneck"),
+)
 KS = (8, 16, 32, 64)
 POINTS = 2000
 """Most cells that are mapped: t-SNE compares each with each."""

@@ -3,8 +3,8 @@
     python runs/stride_cells.py COHORT OUT [--seed 1] [--slides 300] [--smoke] [--threads 1]
 
 OUT is that of runs/stride.sh; no method is trained: one whose models it lacks is "not run". (The
-gate of the selector "bottleneck" is, on frozen features.) Read are the kept cells of a sample of the
-internal test, equally many slides a class, against the drawn truth. Precision@Top-32 by slide class
+gate of the selector "bottleneck" is, on frozen features.) Read are the kept cells of a sample of
+the internal test, equally many slides a class, against the drawn truth. Precision@Top-32 by class
 and top-K recall for several selectors; F1 of cell classes; slide labels against the leading cell;
 t-SNE of slides and of cells.
 """

@@ -27,7 +27,7 @@ def head() -> nn.Module:
     return build_head("dense_attention", D, CLASSES, {"hidden": 16}).eval()
 
 
-def test_both_maps_are_their_equations_cell_by_cell(head: nn.Module) -> None:
+def test_all_maps_are_their_equations_cell_by_cell(head: nn.Module) -> None:
     z, mask = bag()
     logits, _ = head(z, mask)
     classes = torch.tensor([2, 0])
@@ -40,9 +40,10 @@ def test_both_maps_are_their_equations_cell_by_cell(head: nn.Module) -> None:
             eq4 = sum(float(g[k, d]) for d in range(D)) / D
             gradcam = sum(alpha[d] * float(z.detach()[j, k, d]) for d in range(D))
             assert cell_maps(logits, z, mask, classes, "eq4")[j, k] == pytest.approx(eq4, abs=1e-7)
-            assert cell_maps(logits, z, mask, classes, "gradcam")[j, k] == pytest.approx(
-                gradcam, abs=1e-6
-            )
+            hirescam = sum(float(g[k, d]) * float(z.detach()[j, k, d]) for d in range(D))
+            for kind, wanted in (("gradcam", gradcam), ("hirescam", hirescam)):
+                found = cell_maps(logits, z, mask, classes, kind)[j, k]
+                assert found == pytest.approx(wanted, abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", CAMS)

@@ -51,7 +51,8 @@ def judge() -> Judge:
 
 def test_the_selectors_are_those_named() -> None:
     assert set(SELECTORS) == {
-        "attention", "bottleneck", "cells", "detector", "eq4", "gradcam", "integrated_gradients",
+        "attention", "bottleneck", "cells", "detector", "eq4", "gradcam", "hirescam",
+        "integrated_gradients",
     }  # fmt: skip
 
 

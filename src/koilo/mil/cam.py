@@ -3,9 +3,12 @@
 Two readings of the paper. ``eq4`` is its equation: the mean over features of the gradient of the
 slide's logit. ``gradcam`` is what its text names, Grad-CAM: the gradient averaged over the cells
 weighs the features. On trained heads the sign of eq. 4 was arbitrary (AUC for lesion cells from .02
-to .98 over twenty heads), so that gradcam is what training uses; both are reported.
+to .98 over twenty heads). A third, ``hirescam`` [2], weighs each cell's features by that cell's own
+gradient: with a head of attention the average over cells says little of any one of them, and
+Grad-CAM then marks most cells of some slides (docs/log.md, 2026-11-25).
 
 [1] STRIDE (arXiv 2407.19512), Methods, eq. 4; Selvaraju et al., Grad-CAM, ICCV 2017, eq. 1-2.
+[2] Draelos, Carin: Use HiResCAM instead of Grad-CAM (arXiv 2011.08891).
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from torch import Tensor
 from koilo.config import nearest
 from koilo.errors import ConfigError
 
-CAMS = ("gradcam", "eq4")
+CAMS = ("gradcam", "hirescam", "eq4")
 _LEAST = 1e-12
 
 
@@ -28,7 +31,7 @@ def cell_maps(logits: Tensor, z: Tensor, mask: Tensor, classes: Tensor, kind: st
         z: (B, N, D) cell features that the head read.
         mask: (B, N), True = real cell.
         classes: (B,) the class whose logit is explained, the slide's label in training.
-        kind: ``gradcam`` or ``eq4``.
+        kind: ``gradcam``, ``hirescam`` or ``eq4``.
 
     Returns:
         (B, N) float32 without gradient, 0 where there is no cell.
@@ -43,6 +46,8 @@ def cell_maps(logits: Tensor, z: Tensor, mask: Tensor, classes: Tensor, kind: st
     gradient, cells = gradient.float().detach(), z.float().detach()
     if kind == "eq4":
         raw = gradient.mean(2)  # (B, N)
+    elif kind == "hirescam":
+        raw = (gradient * cells).sum(2)
     else:
         real = mask.unsqueeze(2).to(gradient.dtype)  # (B, N, 1)
         weight = (gradient * real).sum(1) / real.sum(1).clamp_min(1)  # (B, D)

@@ -147,6 +147,7 @@ SELECTORS: dict[str, Callable[[ScoredBag, Judge], Scores]] = {
     "detector": _detector,
     "eq4": _map_of("eq4"),
     "gradcam": _map_of("gradcam"),
+    "hirescam": _map_of("hirescam"),
     "integrated_gradients": _integrated,
 }
 """Name -> function of a bag and what it may ask besides."""

@@ -53,7 +53,7 @@ class SwiftSettings:
     labels: str = "given"
     """labelled cells: given, nilm (and all cells of NILM slides) or all (the truth of phantoms)"""
     cam: str = "gradcam"
-    """the slide's map over its cells: gradcam, eq4 (the paper's equation) or none"""
+    """the slide's map over its cells: gradcam, hirescam, eq4 (the paper's equation) or none"""
     tau_cam: float = 0.5
     """share of the largest activation above which a cell takes its slide's class"""
     tau_teacher: float = 0.9
