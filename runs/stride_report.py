@@ -99,7 +99,7 @@ def main() -> None:
 def page(table: Table, converged: dict[str, bool], options: argparse.Namespace) -> dict[str, Any]:
     facts = open_crop_store(options.cohort).facts
     seeds = table.all_seeds
-    tuned = all(tuned_rates(folder) for folder in options.outs)
+    tuned = any(tuned_rates(folder) for folder in options.outs)
     missing = [name for name in METHODS if name not in table.methods]
     return {
         "name": "stride",
@@ -130,10 +130,21 @@ def page(table: Table, converged: dict[str, bool], options: argparse.Namespace) 
             "clinical claim rests on them. spec@sens95 takes its threshold from the evaluated set "
             "(the paper's measure); locked is the threshold of validation, unchanged.",
             "A method that did not converge judges nothing.",
-            f"Not run: {', '.join(missing) or 'nothing'}."
-            + ("" if tuned else " No rate was tuned: every method has the base rate."),
+            f"Not run: {', '.join(missing) or 'nothing'}. {_how_tuned(table, options.outs)}",
         ],
     }
+
+
+def _how_tuned(table: Table, outs: list[Path]) -> str:
+    """Which rate each method took, and which have the base rate because none was tried."""
+    rates = [tuned_rates(folder) for folder in outs]
+    chosen = {name: each[name] for each in rates for name in table.methods if name in each}
+    base = [name for name in table.methods if any(name not in each for each in rates)]
+    told = ", ".join(f"{name} {rate}" for name, rate in chosen.items())
+    return (
+        f"Of two rates, validation AUC of one seed chose: {told or 'none'}. "
+        f"At the base rate, not tuned: {', '.join(base) or 'none'}."
+    )
 
 
 def methods(table: Table, split: str, converged: dict[str, bool]) -> dict[str, Any]:
