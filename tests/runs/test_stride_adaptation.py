@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,31 +11,14 @@ import pytest
 from koilo.datasets.crop_store import CropStore
 from koilo.errors import TrainingError
 from koilo.mil.adaptation import AdaptationSettings
-from koilo.train import LoopConfig
-from koilo.train.recipes.swift import SwiftSettings
-from koilo.train.stages import NetConfig
 from tests.conftest import ROOT
+from tests.runs.toy_plan import PLAN
 from tests.train.toy_store import make_toy_store
 
 sys.path.insert(0, str(ROOT / "runs"))
 
 import stride
 import stride_adaptation
-
-LOOP = LoopConfig(steps=2, optimizer="adam", device="cpu", threads=1)
-PLAN = stride.Plan(
-    NetConfig(
-        "convnext_twin",
-        {"widths": [4, 6, 8, 8], "depths": [1, 1, 1, 1], "drop_path": 0.0},
-        head_config={"hidden": 8},
-    ),
-    None,
-    SwiftSettings(n_cells=4, n_slides=2, top_k=4),
-    cells=LOOP,
-    head=replace(LOOP, evaluate_every=1),
-    joint=LOOP,
-    colour=LOOP,
-)
 
 
 @pytest.fixture(scope="module")
