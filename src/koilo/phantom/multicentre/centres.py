@@ -24,8 +24,8 @@ _COLOURS = ("stain", "dye_gain", "white", "gamma", "flare")
 _TRIES, _BISECTIONS, _FARTHEST = 200, 14, 6.0
 _CLOSE_ENOUGH = 0.002
 HUE_LIMIT_DEG = 8.0
-"""How far a dye's vector may turn from its base. `draw_centre` turns it by 2.4 degrees in the median
-and 7.3 at most (1,280 dyes); without a limit one unseen centre had red nuclei, as no laboratory."""
+"""How far a dye's vector may turn from its base. `draw_centre` turns it by 2.4 degrees in the
+median and 7.3 at most (1,280 dyes); without a limit one unseen centre had red nuclei."""
 
 Canvas = NDArray[np.float32]  # (H, W, 4) dye amounts
 
