@@ -96,7 +96,8 @@ def cpu_plan(*, smoke: bool, threads: int) -> Plan:
             n_cells=32,
             n_slides=4,
             top_k=12 if smoke else 48,
-            teacher_decay=0.997,  # at 0.99 the average follows the last steps: docs/cohort.md
+            teacher_decay=0.999,
+            young=4.0,  # averages over a third of the steps, not a ninth: docs/cohort.md
             cam="hirescam",  # Grad-CAM floods slides here: docs/cohort.md
         ),
         replace(adam, steps=steps["cells"]),

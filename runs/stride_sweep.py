@@ -26,7 +26,8 @@ SWEEPS: dict[str, tuple[float, ...]] = {
     "tau_cam": (0.3, 0.5, 0.7, 0.9),
     "tau_teacher": (0.8, 0.9, 0.95),
     "top_k": (16, 32, 48, 64),
-    "teacher_decay": (0.9, 0.99, 0.997),
+    "teacher_decay": (0.9, 0.99, 0.999),
+    "young": (10, 4, 2),
 }
 
 

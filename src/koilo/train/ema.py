@@ -47,9 +47,12 @@ class MovingAverage:
             model.load_state_dict(own)
 
 
-def keep_share(decay: float, step: int) -> float:
-    """Share of an average kept at update ``step`` (from 0): young averages forget faster."""
-    return min(decay, (1 + step) / (10 + step))
+def keep_share(decay: float, step: int, young: float = 10.0) -> float:
+    """Share of an average kept at update ``step`` (from 0): young averages forget faster.
+
+    Until ``decay`` is reached an average spans the last ``1 / (young - 1)`` of the steps so far.
+    """
+    return min(decay, (1 + step) / (young + step))
 
 
 @torch.no_grad()
