@@ -2,12 +2,14 @@
 
 A generation of CReST is a run of its own, in a folder of its own, that resumes where it stopped;
 what it is given beside the store's labels lies in its ``pseudo_labels.csv``. The generations share
-the run's steps, so that all methods take equally many.
+the run's steps, so that all methods take equally many. Where several processes train, the first
+one chooses the pseudo-labels for all.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from koilo.files import ensure_folder, write_json, write_text
 from koilo.progress import log
 from koilo.train.loop import FitResult, fit
 from koilo.train.losses.crest import choose_pseudo_labels, sampling_rates
+from koilo.train.processes import from_first
 from koilo.train.recipes.semi import SemiConfig, SemiRecipe
 from koilo.train.stored_cells import KnownCells, labelled_cells, store_files, write_cell_model
 from koilo.train.swift_model import read_cells
@@ -63,7 +66,7 @@ def _train_generations(config: SemiConfig, store: CropStore) -> tuple[SemiRecipe
         recipe = SemiRecipe(inner, store, generation=generation, pseudo=pseudo)
         result = _fit(recipe, inner, out, generation=generation, files=files)
         if generation < config.generations - 1:
-            pseudo = _label_bags(recipe, rates)
+            pseudo = from_first(partial(_label_bags, recipe, rates))
             log.info("Generation %d labelled %d cells.", generation, len(pseudo))
     return recipe, result
 

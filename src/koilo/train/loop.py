@@ -8,8 +8,9 @@ A run that was killed goes on from its last checkpoint, also in mid-epoch, and o
 the same bits: batches are a function of (epoch, index), and all global random generators are
 seeded anew at each update from (seed, update). Mixed precision comes in through
 ``LoopConfig.precision``. Launched by ``torchrun`` or ``accelerate launch``, each process takes
-every n-th batch and gradients are averaged (`processes.py`): N processes do what one does with N
-batches accumulated. BatchNorm's statistics are then those of the first process.
+every n-th batch and gradients are averaged (`processes.py`), BatchNorm's running statistics joined
+(`norms.py`): N processes do what one does with N batches accumulated. What is drawn from global
+generators (dropout) differs, and so do losses over a joint count. All end with the same model.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from koilo.progress import progress
 from koilo.runtime import autocast, choose_device, mix_seed, seed_all, set_threads
 from koilo.train.checkpoint import read_checkpoint, write_checkpoint, write_weights
 from koilo.train.ema import MovingAverage
-from koilo.train.processes import Processes
+from koilo.train.norms import joint_statistics
+from koilo.train.processes import Processes, from_first
 from koilo.train.recipe import LoopConfig, Progress, Recipe
 from koilo.train.record import TrainLog, hash_files, write_run
 from koilo.train.schedule import lr_factor, parameter_groups
@@ -121,9 +123,10 @@ class _Run:
                 advance(1)
         if self.ema is not None:
             self.model.load_state_dict(self.ema.shadow)
-        weights, metrics = self.out / "model.safetensors", {}
+        metrics = from_first(lambda: self._evaluate(averaged=False))
+        self.processes.share(self.model)  # measuring may have fitted a probe
+        weights = self.out / "model.safetensors"
         if self.processes.is_first:
-            metrics = self._evaluate(averaged=False)
             write_weights(weights, self.model, {"fingerprint": self.fingerprint})
             seconds = round(before + time.perf_counter() - started, 1)
             summary = {"metrics": metrics, "steps": self.step, "seconds": seconds}
@@ -143,7 +146,9 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
         for batch in itertools.islice(batches, config.accumulation):
-            for name, value in self._backward(batch).items():
+            with joint_statistics(self.model):
+                values = self._backward(batch)
+            for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value / config.accumulation
         sums = self.processes.average(sums)
         self._require_finite(sums)

@@ -1,23 +1,28 @@
-"""Several processes on one run: who am I, share gradients, count over the joint batch.
+"""Several processes on one run: who am I, share gradients, keep joint what is kept beside weights.
 
 Launched by ``torchrun`` or ``accelerate launch`` every process trains a copy of the model on its
 own batches; accelerate sets up the group. Gradients are averaged once an update, before clipping,
 so that N processes do what one does with N batches accumulated. Launched plainly, all of this is
-the identity. Recipes whose losses divide by a count use `mean_count`, or the average of ratios
+the identity. What a recipe keeps from batch to batch (a queue, a centre, a status) has to be equal
+in all processes: it takes in what `of_all` and `joint_mean` give, and what is decided between runs
+comes `from_first`. A loss that divides by a count uses `joint_mean` of it, or the average of ratios
 would not be the ratio of the joint batch.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 _PATIENCE = timedelta(hours=2)
 """How long the others wait while the first process measures."""
+
+_T = TypeVar("_T")
 
 
 class Processes:
@@ -79,10 +84,39 @@ class Processes:
         return dict(zip(names, (joint / self.count).tolist(), strict=True))
 
 
-def mean_count(count: Tensor) -> Tensor:
-    """A count averaged over the processes that train together; itself where there is but one."""
+def together() -> int:
+    """How many processes train together; 1 before a run has started and where there is but one."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return count
-    joint = count.detach().clone().float()
+        return 1
+    return torch.distributed.get_world_size()
+
+
+def of_all(value: Tensor) -> list[Tensor]:
+    """Each process's tensor, of one shape in all, in the order in which they take batches.
+
+    Taken in one after another they are what one process takes in that accumulates these batches.
+    """
+    if together() == 1:
+        return [value]
+    own = value.detach().contiguous()
+    parts = [torch.empty_like(own) for _ in range(together())]
+    torch.distributed.all_gather(parts, own)
+    return parts
+
+
+def joint_mean(value: Tensor) -> Tensor:
+    """A tensor averaged over the processes that train together; itself where there is but one."""
+    if together() == 1:
+        return value
+    joint = value.detach().clone().float()
     torch.distributed.all_reduce(joint)
-    return joint / torch.distributed.get_world_size()
+    return joint / together()
+
+
+def from_first(make: Callable[[], _T]) -> _T:
+    """What the first process makes, given to all; the others wait for it."""
+    if together() == 1:
+        return make()
+    box = [make() if torch.distributed.get_rank() == 0 else None]
+    torch.distributed.broadcast_object_list(box, src=0)
+    return box[0]  # type: ignore[return-value]

@@ -20,6 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from koilo.train.processes import of_all
+
 
 def sampling_rates(counts: NDArray[np.int64], power: float) -> NDArray[np.float64]:
     """Share of each class's pseudo-labels that is taken, ``(C,)``.
@@ -94,8 +96,9 @@ class AlignedAnswers(nn.Module):
         return aligned / aligned.sum(1, keepdim=True)
 
     def note(self, p: Tensor) -> None:
-        """Take in a batch of answers before alignment, ``(B, C)``; the oldest goes."""
+        """Take in a batch of every process, answers before alignment ``(B, C)``; the oldest go."""
         n_seen = cast(Tensor, self.n_seen)
         recent = cast(Tensor, self.recent)
-        recent[int(n_seen) % len(recent)] = p.mean(0)
-        n_seen += 1
+        for mean in of_all(p.mean(0)):
+            recent[int(n_seen) % len(recent)] = mean
+            n_seen += 1

@@ -18,6 +18,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from koilo.train.processes import joint_mean
+
 
 class DinoLoss(nn.Module):
     """Cross-entropy between views, with the centre of the teacher's answers as a buffer.
@@ -59,8 +61,8 @@ class DinoLoss(nn.Module):
         return torch.stack(pairs).mean()
 
     def move_centre(self, teacher: Sequence[Tensor]) -> None:
-        """Move the centre towards the mean of the teacher's outputs, ``(B, O)`` a view."""
-        mean = torch.cat(list(teacher)).float().mean(0)
+        """Move the centre towards the mean of all processes' outputs, ``(B, O)`` a view."""
+        mean = joint_mean(torch.cat(list(teacher)).float().mean(0))
         cast(Tensor, self.centre).lerp_(mean, 1 - self.centre_keep)
 
 

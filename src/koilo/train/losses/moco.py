@@ -2,7 +2,7 @@
 
 Departures of the recipe: the key encoder runs in eval mode, so that BatchNorm uses averaged
 statistics and needs no shuffling; a queue that is not yet full counts only what it holds; views as
-in `koilo.train.losses.simclr`; with several processes, each keeps its own queue.
+in `koilo.train.losses.simclr`.
 
 [1] He et al., "Momentum contrast", CVPR 2020 (arXiv 1911.05722).
 [2] Chen et al., "Improved baselines with momentum contrastive learning" (arXiv 2003.04297).
@@ -15,6 +15,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from koilo.train.processes import of_all
 
 
 def info_nce(queries: Tensor, keys: Tensor, others: Tensor, temperature: float) -> Tensor:
@@ -46,9 +48,9 @@ class KeyQueue(nn.Module):
         return cast(Tensor, self.keys)[: int(cast(Tensor, self.n_put))]
 
     def put(self, keys: Tensor) -> None:
-        """Add keys ``(B, D)`` as unit vectors; the oldest make room."""
+        """Add keys ``(B, D)`` of every process as unit vectors; the oldest make room."""
         stored, n_put = cast(Tensor, self.keys), cast(Tensor, self.n_put)
-        keys = functional.normalize(keys.float(), dim=1)[-len(stored) :]
-        places = (int(n_put) + torch.arange(len(keys), device=keys.device)) % len(stored)
-        stored[places] = keys
-        n_put += len(keys)
+        for batch in of_all(functional.normalize(keys.float(), dim=1)[-len(stored) :]):
+            places = (int(n_put) + torch.arange(len(batch), device=batch.device)) % len(stored)
+            stored[places] = batch
+            n_put += len(batch)

@@ -29,7 +29,7 @@ from koilo.train.colour import jitter_stain, random_shift, shift_colours, steepe
 from koilo.train.ema import follow, keep_share
 from koilo.train.joint import UNKNOWN, JointBatch, JointSampler
 from koilo.train.losses.semi_weak import PseudoLabels, masked_cross_entropy, pseudo_labels
-from koilo.train.processes import mean_count
+from koilo.train.processes import joint_mean
 from koilo.train.recipe import Progress
 from koilo.train.swift_model import SwiftModel
 from koilo.train.views import StrongView, strong_view, weak_view
@@ -209,7 +209,7 @@ class SwiftRecipe:
         given = self.label_cells(batch, bags, z_bags, slide_logits, chance)
         real = batch.valid
         logits = self._model.student.head(z_bags[real])  # (M, C_c)
-        count = mean_count(real.sum())
+        count = joint_mean(real.sum())
         loss = masked_cross_entropy(logits, given.labels[real], given.mask[real], count)
         return {"semi": loss, **_describe(given, batch)}
 
