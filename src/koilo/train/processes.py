@@ -57,22 +57,20 @@ class Processes:
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace each gradient by its mean over all processes, in one message.
 
-        A parameter that got none here takes part with zeros: another process may have one.
+        One that got none here takes part with zeros, as another process may have one; what got
+        none anywhere stays without, or the optimiser would step and decay it.
         """
         if self.count == 1:
             return
         chosen = [p for p in parameters if p.requires_grad]
-        for parameter in chosen:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        gradients = [p.grad for p in chosen if p.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        own = [torch.zeros_like(p) if p.grad is None else p.grad for p in chosen]
+        has_one = torch.tensor([float(p.grad is not None) for p in chosen], device=self.device)
+        flat = torch.cat([*(gradient.flatten() for gradient in own), has_one])
         torch.distributed.all_reduce(flat)
         flat /= self.count
-        for gradient, part in zip(
-            gradients, flat.split([g.numel() for g in gradients]), strict=True
-        ):
-            gradient.copy_(part.view_as(gradient))
+        *means, any_has_one = flat.split([*(p.numel() for p in chosen), len(chosen)])
+        for parameter, mean, has in zip(chosen, means, any_has_one.tolist(), strict=True):
+            parameter.grad = mean.view_as(parameter) if has else None
 
     def average(self, values: dict[str, float]) -> dict[str, float]:
         """The mean of each logged value over all processes; NaN in one is NaN in all."""
