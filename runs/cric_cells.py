@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file
 
 from koilo.cells.augment import Augmentation
-from koilo.cells.background import BackgroundPlaces, find_background
+from koilo.datasets.background import BackgroundPlaces, find_background
 from koilo.cells.crops import read_crops
 from koilo.cells.model import PooledCellNet
 from koilo.cells.predict import BACKGROUND, CellClassifier
