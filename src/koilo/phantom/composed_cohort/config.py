@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from koilo.errors import ConfigError
-from koilo.phantom.composed import MOST_SLIDES_A_CELL
 from koilo.phantom.multicentre.config import SplitSize
 
 POSITIVE_SHARES = {"ASC-US": 0.54, "LSIL": 0.24, "ASC-H": 0.13, "HSIL+SCC": 0.09}
@@ -87,14 +86,3 @@ def positive_counts(n: int) -> dict[str, int]:
     counts = {name: max(2, round(share * n)) for name, share in POSITIVE_SHARES.items()}
     counts["ASC-US"] += n - sum(counts.values())
     return counts
-
-
-__all__ = [
-    "LESION_CELLS",
-    "MOST_SLIDES_A_CELL",
-    "POSITIVE_SHARES",
-    "ComposedConfig",
-    "checked",
-    "positive_counts",
-    "smoke",
-]

@@ -1,7 +1,7 @@
 """Crops of a composed slide: each real cell cut out, laid over its slide's ground, and ranked.
 
-A cell's patch is the field over its own glass, faded out at its border, and multiplies the ground
-(densities add): `koilo.phantom.patch`. The nucleus lies in the crop's middle, as a detector puts it.
+A cell's patch is its field over that field's glass, faded out at the border; it multiplies the
+ground (densities add: `koilo.phantom.patch`). The nucleus lies in the middle, as detectors put it.
 """
 
 from __future__ import annotations

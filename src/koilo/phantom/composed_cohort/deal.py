@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from koilo.errors import ManifestError
+from koilo.phantom.composed import MOST_SLIDES_A_CELL
 from koilo.phantom.composed_cohort.config import (
     LESION_CELLS,
-    MOST_SLIDES_A_CELL,
     ComposedConfig,
     positive_counts,
 )
@@ -44,9 +44,9 @@ def deal_slides(
 ) -> tuple[DealtSlide, ...]:
     """Deal a pool's cells to the slides of its split.
 
-    The number of cells, the share of unlabelled ones and the ground are drawn without a look at the
-    label. A positive slide has lesion cells of its class alone; slides are dealt in random order, so
-    that the cells that lie on many slides lie on slides of either label.
+    Number of cells, share of unlabelled ones and ground are drawn without a look at the label. A
+    positive slide has lesion cells of its class alone. Slides are dealt in random order, so that
+    the cells that lie on many slides lie on slides of either label.
 
     Raises:
         ManifestError: the pool's cells are used up.

@@ -1,4 +1,4 @@
-"""What real cells are set into: clean real fields of the pool, or phantom fields without lesions."""
+"""What real cells are set into: clean fields of the pool, or phantom fields without lesions."""
 
 from __future__ import annotations
 

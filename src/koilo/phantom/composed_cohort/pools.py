@@ -1,7 +1,7 @@
 """One split's share of CRIC: open fields, labelled cells that can be cut out, and other cells.
 
-A patch must not show what its slide's label denies: it reaches no nucleus of a graver class than its
-own cell's, and a cell without room for that is left out, like one at the border of its field.
+A patch must not show what its slide's label denies: it reaches no nucleus of a class graver than
+its own cell's. A cell without room for that is left out, like one at the border of its field.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PLACES = BackgroundPlaces(n_anywhere=0, n_dark=40, dark_clear_um=12.0, margin_u
 class RealCell:
     """A cell to cut out; ``label`` is empty for a dark place that CRIC does not label.
 
-    ``reach_um`` is how far a patch may reach from its middle to the left and right, and up and down.
+    ``reach_um``: how far a patch may reach from its middle, left and right, and up and down.
     """
 
     field_id: int
@@ -44,7 +44,10 @@ class RealCell:
 
 @dataclass(frozen=True)
 class OpenField:
-    """A field with its file open: glass (3,) grey levels, image uint8 (H, W, 3) at the crops' mpp."""
+    """A field whose file is open.
+
+    ``glass`` (3,) grey levels; ``image`` uint8 (H, W, 3) at the pixel size of the crops.
+    """
 
     source: CricField
     slide: Slide
