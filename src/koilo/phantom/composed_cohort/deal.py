@@ -62,6 +62,8 @@ def deal_slides(
         n_lesions = 0
         if label != NEGATIVE:
             n_lesions = _log_normal(rng, LESION_CELLS[label], _LESIONS_SIGMA, *config.lesions)
+            # Two slides of a rare class need not show the same cells.
+            n_lesions = min(n_lesions, max(config.lesions[0], decks[label].n_cells // 2))
         n_unlabelled = int(rng.binomial(n_cells - n_lesions, config.unlabelled))
         hand = decks[label].deal(n_lesions) if n_lesions else []
         hand += decks[""].deal(n_unlabelled)
@@ -100,6 +102,11 @@ class _Deck:
         self._rng, self._labels = rng, labels
         self._cells = [cell for cell in cells if cell.label in labels]
         self._used: Counter[int] = Counter()
+
+    @property
+    def n_cells(self) -> int:
+        """How many different cells the deck has."""
+        return len(self._cells)
 
     def deal(self, n: int) -> list[RealCell]:
         """``n`` different cells, each on fewer than ten slides so far.

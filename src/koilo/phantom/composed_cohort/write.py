@@ -71,7 +71,7 @@ def write_composed_cohort(data: Path, out: Path, config: ComposedConfig) -> Crop
         _write_table(out / "truth" / "slides.parquet", [_slide_row(slide) for slide in slides])
         _write_table(out / "truth" / "cells.parquet", list(_cell_rows(slides)))
         facts = {
-            "made_by": "runs/composed_cohort.py",
+            "made_by": "python runs/composed_cohort.py CRIC",
             "synthetic": "composed",
             "source": SOURCE,
             "version": __version__,
