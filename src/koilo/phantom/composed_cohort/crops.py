@@ -64,10 +64,11 @@ def _set_into(
 ) -> NDArray[np.uint8]:
     field = pool.fields[cell.field_id]
     wanted = rng.uniform(*_REACH_UM, 2)
-    reach = np.clip(wanted, LEAST_REACH_UM, cell.reach_um) / field.source.mpp
-    box = (cell.x_px0 - reach[0], cell.y_px0 - reach[1], 2 * reach[0], 2 * reach[1])
+    reach_um = np.clip(wanted, LEAST_REACH_UM, cell.reach_um)
+    dx, dy = (reach_um / field.source.mpp).tolist()
+    box = (cell.x_px0 - dx, cell.y_px0 - dy, 2 * dx, 2 * dy)
     turns, mirrored = int(rng.integers(4)), bool(rng.random() < 0.5)
-    cut = Cut(str(cell.field_id), (*map(float, box),), turns, mirrored)
+    cut = Cut(str(cell.field_id), box, turns, mirrored)
     patch, _ = cut_patch(field.slide, cut, (), config.mpp, field.glass, rng)
     middle = config.crop_px / 2 + rng.normal(0, _JITTER_UM / config.mpp, 2)
     height, width = patch.light.shape[:2]

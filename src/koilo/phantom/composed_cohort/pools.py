@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,15 +45,22 @@ class RealCell:
 
 @dataclass(frozen=True)
 class OpenField:
-    """A field whose file is open.
-
-    ``glass`` (3,) grey levels; ``image`` uint8 (H, W, 3) at the pixel size of the crops.
-    """
+    """A field whose file is open; ``mpp`` is the pixel size of the crops."""
 
     source: CricField
     slide: Slide
-    glass: NDArray[np.float32]
-    image: NDArray[np.uint8]
+    mpp: float
+
+    @cached_property
+    def glass(self) -> NDArray[np.float32]:
+        """Grey levels (3,) of its clear glass."""
+        return glass_of(self.slide)
+
+    @cached_property
+    def image(self) -> NDArray[np.uint8]:
+        """The whole field, uint8 (H, W, 3)."""
+        width, height = (int(side * self.source.mpp / self.mpp) for side in self.slide.dimensions)
+        return self.slide.read_at_mpp((0, 0), self.mpp, (width, height))
 
     @property
     def clean(self) -> bool:
@@ -91,16 +99,12 @@ def open_pool(fields: Sequence[CricField], fold: int, mpp: float, seed: int) -> 
         found: list[RealCell] = []
         for field in opened.values():
             found += _labelled(field)
-            found += _unlabelled(field, mpp, rng) if field.clean else []
+            found += _unlabelled(field, rng) if field.clean else []
         yield Pool(opened, tuple(found))
 
 
 def _opened(source: CricField, mpp: float, stack: ExitStack) -> OpenField:
-    slide = stack.enter_context(open_slide(source.path, mpp=source.mpp))
-    width, height = (int(side * source.mpp / mpp) for side in slide.dimensions)
-    return OpenField(
-        source, slide, glass_of(slide), slide.read_at_mpp((0, 0), mpp, (width, height))
-    )
+    return OpenField(source, stack.enter_context(open_slide(source.path, mpp=source.mpp)), mpp)
 
 
 def _labelled(field: OpenField) -> Iterator[RealCell]:
@@ -111,10 +115,10 @@ def _labelled(field: OpenField) -> Iterator[RealCell]:
             yield _cell(field, cell.cell_id, (cell.x_px0, cell.y_px0), cell.label, reach)
 
 
-def _unlabelled(field: OpenField, mpp: float, rng: np.random.Generator) -> Iterator[RealCell]:
-    to_px0 = mpp / field.source.mpp
+def _unlabelled(field: OpenField, rng: np.random.Generator) -> Iterator[RealCell]:
+    to_px0 = field.mpp / field.source.mpp
     known = np.array([(c.x_px0, c.y_px0) for c in field.source.cells]) / to_px0
-    places = find_background(field.image, mpp, known, rng, _PLACES)
+    places = find_background(field.image, field.mpp, known, rng, _PLACES)
     for number, (x, y) in enumerate((places * to_px0).tolist()):
         reach = _reach_um(field, x, y, ())
         if min(reach) >= LEAST_REACH_UM:
