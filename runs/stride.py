@@ -1,6 +1,7 @@
 """Train the methods of STRIDE's comparison on one cohort, each from the same start, resumably.
 
     runs/stride.sh COHORT OUT [--methods a,b] [--seeds 1,2,3] [--smoke] [--tune] [--threads N]
+                   [--start WEIGHTS]
 
 Methods: ``two_stage`` (cells, then a head on frozen features), ``two_stage_nilm`` (its cell
 training adds the bags of NILM slides of all centres), ``slide_ft`` (end to end without the cell
@@ -244,6 +245,9 @@ def main() -> int:
     parser.add_argument("--smoke", action="store_true", help="a few steps; claims nothing")
     parser.add_argument("--tune", action="store_true", help="choose each method's rate first")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--start", type=Path, help="trunk in which all begin; the built-in one has seen all of CRIC"
+    )
     options = parser.parse_args()
     start_logging()
     try:
@@ -251,6 +255,8 @@ def main() -> int:
         seeds = [int(seed) for seed in options.seeds.split(",")]
         store = open_crop_store(options.cohort)
         plan = cpu_plan(smoke=options.smoke, threads=options.threads)
+        if options.start is not None:
+            plan = replace(plan, start=options.start)
         scores_folder = ensure_folder(options.out / "scores")
         if options.tune:
             tune(store, plan, options.out, seeds[0], methods)
