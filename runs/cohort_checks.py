@@ -54,7 +54,7 @@ def random_trunk(store: CropStore, out: Path) -> float:
     """Slide AUC on the internal test of the paper's head on features that nothing was taught."""
     plan = cpu_plan(smoke=False, threads=1)
     model = build_model(plan.net, 1)
-    loop = replace(plan.head, seed=1)
+    loop = replace(plan.long_head, seed=1)
     fit_head(model, store, plan.net, top_k=plan.settings.top_k, loop=loop, out=out)
     model.head_average.load_state_dict(model.head.state_dict())
     classes, top_k = plan.net.classes, plan.settings.top_k

@@ -1,15 +1,15 @@
-"""Two pictures of colour: what ColorAdv does to a slide's cells, and how the centres' stains lie.
+"""Three pictures of colour: ColorAdv's shifts, the stains of the centres, unseen cells and twins.
 
-    python runs/colour_figures.py COHORT OUT [--seed 1] [--method swift] [--pictures DIR]
+    python runs/colour_figures.py COHORT OUT [--seed 1] [--method swift]
 
 OUT is that of runs/stride.sh; its model of --method gives the gradient that the shifts follow.
-Writes colour_shifts.png (rows: a slide's cells as they are, shifted in RGB, shifted in HSV) and
-stain_by_centre.png (mean optical density of each slide's best cells, by centre).
+Leaves docs/results/stride_colours.json, which says what each picture shows.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +20,24 @@ from torch import Tensor
 from torch.nn import functional
 
 from koilo.datasets.crop_store import CropStore, open_crop_store
+from koilo.files import write_json
+from koilo.taxonomy import NEGATIVE
 from koilo.train import batch_rng
 from koilo.train.colour import shift_colours, steepest_shift
 from koilo.train.joint import JointSampler
+from koilo.train.record import git_commit
 from koilo.train.swift_model import SwiftModel
 from stride import METHODS, Study, cpu_plan, tuned_rates
 
 RADIUS, CELLS, SLIDES = 0.1, 10, 3
 ROWS = ("as they are", "shifted in RGB", "shifted in HSV")
+TWIN_CELLS = 17
+PICTURES = {
+    "shifts.jpg": "A slide's cells as they are and after ColorAdv's shift of .1, in RGB and in HSV",
+    "stains.png": "Mean optical density of red and blue of each slide's best cells, by centre",
+    "twins.jpg": "The best cells of one positive slide of each unseen centre, U1 to U5, and below "
+    "each row its colour twin",
+}
 
 
 def main() -> None:
@@ -37,15 +47,34 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--method", default="swift", choices=METHODS)
     parser.add_argument("--smoke", action="store_true", help="OUT was made with --smoke")
-    parser.add_argument("--pictures", type=Path, default=Path("docs/pictures"))
+    parser.add_argument("--page", type=Path, default=Path("docs/results/stride_colours.json"))
     options = parser.parse_args()
+    started = time.time()
     store = open_crop_store(options.cohort)
     plan = cpu_plan(smoke=options.smoke, threads=1)
     rates = tuned_rates(options.out)
     model = Study(store, plan, options.out, options.seed, rates).model(options.method)
-    options.pictures.mkdir(parents=True, exist_ok=True)
-    draw_shifts(model, store, options.pictures / "colour_shifts.png")
-    draw_stains(store, options.pictures / "stain_by_centre.png")
+    page = options.page
+    page.parent.mkdir(parents=True, exist_ok=True)
+    drawn = {name: page.with_name(f"{page.stem}_{name}") for name in PICTURES}
+    draw_shifts(model, store, drawn["shifts.jpg"])
+    draw_stains(store, drawn["stains.png"])
+    draw_twins(store, drawn["twins.jpg"])
+    told = {
+        "name": page.stem,
+        "title": "Colours of the multi-centre cohort and ColorAdv's shifts (synthetic)",
+        "command": f"python runs/colour_figures.py COHORT OUT --seed {options.seed} "
+        f"--method {options.method}",
+        "commit": git_commit(),
+        "data": f"phantom cohort, seed {store.facts.get('seed')}; shifts follow the gradient of "
+        f"{options.method}'s model",
+        "seed": options.seed,
+        "seconds": round(time.time() - started),
+        "figures": {},
+        "notes": ["Pictures only: nothing is measured here."],
+        "pictures": {drawn[name].name: caption for name, caption in PICTURES.items()},
+    }
+    write_json(page, told)
 
 
 def draw_shifts(model: SwiftModel, store: CropStore, path: Path) -> None:
@@ -108,6 +137,17 @@ def draw_stains(store: CropStore, path: Path) -> None:
     axes.legend(frameon=False, fontsize=7, ncol=2, title="centre (triangle: never trained on)")
     figure.tight_layout()
     figure.savefig(path, dpi=130)
+
+
+def draw_twins(store: CropStore, path: Path) -> None:
+    """One positive slide of each unseen centre, and below it the same cells in known colours."""
+    twins = {slide.twin_of: slide for slide in store.of_split("unseen_twin")}
+    unseen = {s.centre: s for s in reversed(store.of_split("unseen")) if s.label != NEGATIVE}
+    rows = [slide for _, own in sorted(unseen.items()) for slide in (own, twins[own.slide_id])]
+    crops = [store.crops[store.bag(slide.slide_id, TWIN_CELLS)] for slide in rows]
+    sheet_of_rows = [np.concatenate(list(bag), axis=1) for bag in crops]
+    width = min(row.shape[1] for row in sheet_of_rows)
+    Image.fromarray(np.concatenate([row[:, :width] for row in sheet_of_rows])).save(path)
 
 
 def density(store: CropStore, slide_id: str) -> NDArray[np.float64]:

@@ -25,7 +25,7 @@ from koilo.evaluate.operating_point import specificity_at
 from koilo.evaluate.scores import auc, sensitivity_specificity
 from koilo.files import write_json
 from koilo.train.record import git_commit
-from stride import COLOUR, METHODS, run_folder, tuned_rates
+from stride import COLOUR, METHODS, judged_folder, run_folder, tuned_rates
 from stride_scores import Table
 
 SPLITS = ("test", "unseen", "unseen_twin")
@@ -256,8 +256,7 @@ def _converged(out: Path, method: str, seed: int) -> bool:
 def curve(out: Path, method: str, seed: int) -> tuple[list[int], list[float]]:
     """Steps of one run and the validation AUC at each, the better of student and average."""
     folder = run_folder(out, seed, method, tuned_rates(out))
-    log = folder / "log.jsonl"
-    path = log if log.exists() else folder / "head" / "log.jsonl"
+    path = judged_folder(folder, method) / "log.jsonl"
     lines = [
         line for line in map(json.loads, path.read_text().splitlines()) if line.get("evaluate")
     ]

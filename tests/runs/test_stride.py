@@ -53,7 +53,7 @@ def test_every_method_leaves_scores_of_every_slide(out: Path) -> None:
 
 def test_what_is_on_disk_is_not_trained_again(store: CropStore, out: Path) -> None:
     weights = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*.safetensors")}
-    assert len(weights) == 3 * 2 + 3 + 5  # two stages thrice, three joint methods, five colours
+    assert len(weights) == 3 * 2 + 1 + 3 + 5  # two stages thrice, start, joint methods, colours
     again = stride.Study(store, PLAN, out, 1, {}).scores("color_adv")
     with open(out / "scores" / "color_adv_1.csv", newline="") as handle:
         told = [float(row["p_positive"]) for row in csv.DictReader(handle)]

@@ -42,7 +42,7 @@ def test_a_strong_view_stays_in_range_and_is_drawn_per_crop() -> None:
 
 def test_a_strong_view_with_nothing_on_is_a_weak_view() -> None:
     images = torch.rand(9, 3, 16, 16, generator=chance(1))
-    off = StrongView(angle=0, crop=1, hue=0, saturation=0, value=0)
+    off = StrongView(angle=0, crop=1, crop_to=1, hue=0, saturation=0, value=0)
     assert torch.allclose(
         strong_view(images, chance(5), off), weak_view(images, chance(5)), atol=1e-5
     )
@@ -51,13 +51,25 @@ def test_a_strong_view_with_nothing_on_is_a_weak_view() -> None:
 def test_brightness_changes_by_no_more_than_asked() -> None:
     images = torch.full((200, 3, 4, 4), 0.5)
     seen = strong_view(
-        images, chance(), StrongView(angle=0, crop=1, hue=0, saturation=0, value=0.1)
+        images, chance(), StrongView(angle=0, crop=1, crop_to=1, hue=0, saturation=0, value=0.1)
     )
     assert 0.449 < seen.min() < 0.46
     assert 0.54 < seen.max() < 0.551
 
 
-@pytest.mark.parametrize("values", [{"crop": 0}, {"crop": 1.2}, {"hue": -0.1}])
+def test_strong_views_leave_a_nucleus_its_size_on_average() -> None:
+    y, x = torch.meshgrid(torch.arange(64) - 31.5, torch.arange(64) - 31.5, indexing="ij")
+    disc = (x**2 + y**2 < 12**2).float().expand(400, 3, 64, 64)
+    still = StrongView(hue=0, saturation=0, value=0)
+    areas = strong_view(disc, chance(), still).mean(1).sum((1, 2)) / disc[0, 0].sum()
+    assert areas.mean() == pytest.approx(1, abs=0.02)  # cutting .85 to 1 alone: 1.18
+    assert areas.min() < 0.9
+    assert areas.max() > 1.1
+
+
+@pytest.mark.parametrize(
+    "values", [{"crop": 0}, {"crop": 1.2}, {"crop_to": 0.9}, {"crop_to": 2}, {"hue": -0.1}]
+)
 def test_impossible_views_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="is none"):
         StrongView(**values)

@@ -23,12 +23,18 @@ from koilo.errors import ConfigError
 
 @dataclass(frozen=True)
 class StrongView:
-    """How far a strong view may go; 0 (or a crop of 1) switches a change off."""
+    """How far a strong view may go; 0 (or crops of 1 to 1) switches a change off.
+
+    The sides lie about 1, not below it: cutting alone magnifies what a network learns from, and at
+    its true size every nucleus then looks small to a slide head (docs/cohort.md, "Views").
+    """
 
     angle: float = 180.0
     """largest turn either way, in degrees; what turns in from outside is reflected"""
-    crop: float = 0.85
+    crop: float = 0.92
     """smallest side that is cut out and resized, as a share of the crop's"""
+    crop_to: float = 1.08
+    """largest such side; over 1 the crop shrinks and what lies outside is reflected"""
     hue: float = 0.02
     """largest shift of hue either way, in turns"""
     saturation: float = 0.15
@@ -38,10 +44,11 @@ class StrongView:
 
     def __post_init__(self) -> None:
         """Refuse what is no view."""
-        if not 0 < self.crop <= 1 or min(self.angle, self.hue, self.saturation, self.value) < 0:
+        least = min(self.angle, self.hue, self.saturation, self.value)
+        if not 0 < self.crop <= 1 <= self.crop_to < 2 or least < 0:
             raise ConfigError(
-                f"The strong view {self} is none. Allowed: crop above 0 up to 1, all others 0 or "
-                "more. Correct the view's settings."
+                f"The strong view {self} is none. Allowed: crop above 0 up to 1, crop_to from 1 to "
+                "below 2, all others 0 or more. Correct the view's settings."
             )
 
 
@@ -71,8 +78,8 @@ def strong_view(
 def _turned_and_cut(images: Tensor, generator: torch.Generator, settings: StrongView) -> Tensor:
     n = len(images)
     angle = _between(n, generator, math.radians(settings.angle))
-    side = settings.crop + (1 - settings.crop) * torch.rand(n, generator=generator)
-    room = 1 - side
+    side = settings.crop + (settings.crop_to - settings.crop) * torch.rand(n, generator=generator)
+    room = (1 - side).clamp_min(0)  # a side over the crop's own stays in its middle
     x, y = (room * (2 * torch.rand(n, generator=generator) - 1) for _ in range(2))
     cos, sin = torch.cos(angle) * side, torch.sin(angle) * side
     matrix = torch.stack([torch.stack([cos, -sin, x], 1), torch.stack([sin, cos, y], 1)], 1)

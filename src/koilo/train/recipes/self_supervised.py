@@ -75,7 +75,9 @@ class SelfSupervisedConfig:
     batches_per_epoch: int = 100
     """batches that count as one epoch (cells are drawn, not enumerated)"""
     view: StrongView = field(
-        default_factory=lambda: StrongView(crop=0.6, hue=0.05, saturation=0.4, value=0.25)
+        default_factory=lambda: StrongView(
+            crop=0.6, crop_to=1.0, hue=0.05, saturation=0.4, value=0.25
+        )
     )
     """how far a view goes (papers: crops from .08 of the area, grey, blur)"""
     simclr: SimclrSettings = field(default_factory=SimclrSettings)

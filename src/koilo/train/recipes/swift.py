@@ -62,6 +62,8 @@ class SwiftSettings:
     """every cell of a NILM slide is NILM (eq. 1), whatever map and teacher say"""
     teacher_decay: float = 0.999
     """share of the teacher kept at each update, less in the first (twin 0.99)"""
+    young: float = 10.0
+    """a young teacher spans the last 1/(young - 1) of the steps so far (spec 10: 10)"""
     chunk: int = 0
     """crops encoded at a time, activations computed anew in the backward pass; 0 = all at once"""
     colour: str = "none"
@@ -95,6 +97,8 @@ class SwiftSettings:
             problems.append(
                 "top_k is at least 1, colour_radius at least 0, teacher_decay in [0, 1)"
             )
+        if self.young < 1:
+            problems.append(f"young is {self.young} (allowed: at least 1)")
         if problems:
             raise ConfigError(f"{'; '.join(problems)}. Correct the settings of swift.")
 
@@ -161,7 +165,7 @@ class SwiftRecipe:
 
     def after_step(self, progress: Progress) -> None:
         """The teacher and the head's average follow."""
-        keep = keep_share(self.settings.teacher_decay, progress.step - 1)
+        keep = keep_share(self.settings.teacher_decay, progress.step - 1, self.settings.young)
         follow(self._model.teacher, self._model.student, keep)
         follow(self._model.head_average, self._model.head, keep)
 
