@@ -29,8 +29,6 @@ from stride import COLOUR, METHODS, judged_folder, run_folder, tuned_rates
 from stride_scores import Table
 
 SPLITS = ("test", "unseen", "unseen_twin")
-COHORTS = {"phantom": "multi-centre", "composed": "composed"}
-"""What a store's ``synthetic`` says of the cohort."""
 MOVED = 0.005
 """Half a point of validation AUC: what a converged run moves less than in its last fifth."""
 DRAWS = 1000
@@ -103,19 +101,20 @@ def page(table: Table, converged: dict[str, bool], options: argparse.Namespace) 
     seeds = table.all_seeds
     tuned = any(tuned_rates(folder) for folder in options.outs)
     missing = [name for name in METHODS if name not in table.methods]
-    kind = facts.get("synthetic", "phantom")
+    composed = facts.get("synthetic") == "composed"
+    cohort, drawn = ("composed", "composed") if composed else ("multi-centre", "phantom")
     splits = [split for split in SPLITS if split in table.splits]
     counts = " and ".join(
         f"{len(table.labels(split))} {split}" for split in splits if split != "unseen_twin"
     )
     return {
         "name": options.out.stem,
-        "title": f"STRIDE's claims on the {COHORTS[kind]} cohort (synthetic)",
+        "title": f"STRIDE's claims on the {cohort} cohort (synthetic)",
         "command": f"{facts.get('made_by', 'runs/cohort.sh')} COHORT; "
         f"runs/stride.sh COHORT OUT{' --tune' * tuned}; "
         "python runs/stride_report.py OUT --cohort COHORT",
         "commit": git_commit(),
-        "data": f"{kind} cohort of {counts} slides, seed {facts.get('seed')}",
+        "data": f"{drawn} cohort of {counts} slides, seed {facts.get('seed')}",
         "seed": ", ".join(map(str, seeds)),
         "seconds": round(sum(_seconds(folder) for folder in options.outs)),
         "figures": {

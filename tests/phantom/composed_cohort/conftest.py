@@ -48,7 +48,8 @@ def cric(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 cv2.circle(image, (x, y), 22, (225, 190, 200), -1)
                 cv2.circle(image, (x, y), 6 + 2 * (label != "NILM"), (110, 60, 70), -1)
                 lines.append(f"fields/{number:03d}.png,{number},{number}-{i},{label},{x},{y},{MPP}")
-            cv2.circle(image, (84, 84), 5, (90, 60, 60), -1)  # a nucleus that nobody labelled
+            for x, y in points[::3]:  # nuclei that nobody labelled
+                cv2.circle(image, (x + 28, y + 28), 5, (90, 60, 60), -1)
             cv2.imwrite(str(root / "fields" / f"{number:03d}.png"), image)
     (root / "cells.csv").write_text("\n".join(lines) + "\n")
     return root

@@ -74,6 +74,11 @@ def checked(config: ComposedConfig) -> ComposedConfig:
         raise ConfigError(
             f"seed is {config.seed}; allowed are whole numbers from 0. Choose one and run again."
         )
+    if config.lesions[1] >= config.cells[0]:
+        raise ConfigError(
+            f"A slide may have {config.lesions[1]} lesion cells and {config.cells[0]} cells in "
+            "all; lesions must be the fewer. Change lesions or cells."
+        )
     return config
 
 
