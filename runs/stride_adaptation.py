@@ -33,7 +33,7 @@ from koilo.progress import log, start_logging
 from koilo.train.recipes.slide_head import predict_bags
 from koilo.train.record import git_commit
 from koilo.train.swift_model import read_bags_of_store
-from stride import TWO_STAGE, Study, cpu_plan, run_folder, tuned_rates
+from stride import Study, cpu_plan, judged_folder, run_folder, tuned_rates
 
 METHODS = ("two_stage", "swift")
 PACES = {"published": AdaptationSettings(), "fast": AdaptationSettings(lr=1e-3, ema=0.9)}
@@ -134,7 +134,7 @@ def finished_run(study: Study, method: str) -> Path:
         TrainingError: OUT holds none; training takes an hour and is stride.sh's to do.
     """
     folder = run_folder(study.out, study.seed, method, study.rates)
-    folder = folder / "head" if method in TWO_STAGE else folder
+    folder = judged_folder(folder, method)
     if not (folder / "metrics.json").exists():
         raise TrainingError(
             f"{folder} holds no finished run of {method}. Adaptation starts from trained models. "

@@ -20,7 +20,7 @@ from koilo.phantom.multicentre.kinds import COHORT_KINDS
 from koilo.progress import log
 from koilo.train.joint import Classes
 from koilo.train.swift_model import read_bags_of_store
-from stride import TWO_STAGE, Plan, Study, lineage, run_folder
+from stride import TWO_STAGE, Plan, Study, judged_folder, lineage, run_folder
 from stride_maps import draw_evenly
 
 KEPT = 64
@@ -64,12 +64,17 @@ class Sample:
 
 def has_run(study: Study, method: str) -> bool:
     """Whether the models of a method, and of what it began from, are on disk."""
-    return all((metrics_folder(study, name) / "metrics.json").exists() for name in lineage(method))
+    *starts, last = lineage(method)
+    folders = [run_folder(study.out, study.seed, name, study.rates) for name in starts]
+    begun = [folder / "head" if name in TWO_STAGE else folder
+             for name, folder in zip(starts, folders, strict=True)]  # fmt: skip
+    needed = [*begun, metrics_folder(study, last)]
+    return all((folder / "metrics.json").exists() for folder in needed)
 
 
 def metrics_folder(study: Study, method: str) -> Path:
     folder = run_folder(study.out, study.seed, method, study.rates)
-    return folder / "head" if method in TWO_STAGE else folder
+    return judged_folder(folder, method)
 
 
 def draw_sample(store: CropStore, classes: Classes, n: int) -> Sample:

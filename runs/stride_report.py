@@ -25,7 +25,7 @@ from koilo.evaluate.operating_point import specificity_at
 from koilo.evaluate.scores import auc, sensitivity_specificity
 from koilo.files import write_json
 from koilo.train.record import git_commit
-from stride import COLOUR, METHODS, run_folder, tuned_rates
+from stride import COLOUR, METHODS, judged_folder, run_folder, tuned_rates
 from stride_scores import Table
 
 SPLITS = ("test", "unseen", "unseen_twin")
@@ -101,20 +101,26 @@ def page(table: Table, converged: dict[str, bool], options: argparse.Namespace) 
     seeds = table.all_seeds
     tuned = any(tuned_rates(folder) for folder in options.outs)
     missing = [name for name in METHODS if name not in table.methods]
+    composed = facts.get("synthetic") == "composed"
+    cohort, drawn = ("composed", "composed") if composed else ("multi-centre", "phantom")
+    splits = [split for split in SPLITS if split in table.splits]
+    counts = " and ".join(
+        f"{len(table.labels(split))} {split}" for split in splits if split != "unseen_twin"
+    )
     return {
-        "name": "stride",
-        "title": "STRIDE's claims on the multi-centre cohort (synthetic)",
-        "command": f"runs/cohort.sh COHORT; runs/stride.sh COHORT OUT{' --tune' * tuned}; "
+        "name": options.out.stem,
+        "title": f"STRIDE's claims on the {cohort} cohort (synthetic)",
+        "command": f"{facts.get('made_by', 'runs/cohort.sh')} COHORT; "
+        f"runs/stride.sh COHORT OUT{' --tune' * tuned}; "
         "python runs/stride_report.py OUT --cohort COHORT",
         "commit": git_commit(),
-        "data": f"phantom cohort of {len(table.labels('test'))} test and "
-        f"{len(table.labels('unseen'))} unseen slides, seed {facts.get('seed')}",
+        "data": f"{drawn} cohort of {counts} slides, seed {facts.get('seed')}",
         "seed": ", ".join(map(str, seeds)),
         "seconds": round(sum(_seconds(folder) for folder in options.outs)),
         "figures": {
             f"{claim.text} (paper {claim.paper})": _difference(table, claim)
             for claim in CLAIMS
-            if claim.first in table.methods and claim.second in table.methods
+            if _ran(table, claim)
         },
         "controls": {
             "a score drawn at random: AUC": 0.5,
@@ -123,7 +129,7 @@ def page(table: Table, converged: dict[str, bool], options: argparse.Namespace) 
         "tables": {
             "Verdicts": verdicts(table, converged),
             "Share of the gap to the colour twins that is recovered": recovered(table),
-            **{f"Methods, split {split}": methods(table, split, converged) for split in SPLITS},
+            **{f"Methods, split {split}": methods(table, split, converged) for split in splits},
         },
         "notes": [
             "Synthetic slides, drawn to be hard for the reasons for which real ones are: no "
@@ -174,7 +180,7 @@ def methods(table: Table, split: str, converged: dict[str, bool]) -> dict[str, A
 def verdicts(table: Table, converged: dict[str, bool]) -> dict[str, Any]:
     rows = []
     for claim in CLAIMS:
-        if claim.first not in table.methods or claim.second not in table.methods:
+        if not _ran(table, claim):
             rows.append([claim.text, claim.paper, "not run", "not judged"])
             continue
         found = _difference(table, claim)
@@ -194,7 +200,7 @@ def recovered(table: Table) -> dict[str, Any]:
     The twin of an unseen slide shows the same cells in a training centre's colours: SWIFT's gap
     between the two is all that colour can explain.
     """
-    if "swift" not in table.methods:
+    if "swift" not in table.methods or "unseen_twin" not in table.splits:
         return {"columns": ["method"], "rows": []}
 
     def value(method: str, split: str, measure: str) -> float:
@@ -213,6 +219,11 @@ def recovered(table: Table) -> dict[str, Any]:
     parts = ("SWIFT's gap", "gain", "recovered")
     columns = [f"{measure}: {part}" for measure in MEASURES for part in parts]
     return {"columns": ["method", *columns], "rows": rows}
+
+
+def _ran(table: Table, claim: Claim) -> bool:
+    """Whether both methods left scores, and of the claim's split."""
+    return {claim.first, claim.second} <= set(table.methods) and claim.split in table.splits
 
 
 def _difference(table: Table, claim: Claim) -> dict[str, float]:
@@ -245,8 +256,7 @@ def _converged(out: Path, method: str, seed: int) -> bool:
 def curve(out: Path, method: str, seed: int) -> tuple[list[int], list[float]]:
     """Steps of one run and the validation AUC at each, the better of student and average."""
     folder = run_folder(out, seed, method, tuned_rates(out))
-    log = folder / "log.jsonl"
-    path = log if log.exists() else folder / "head" / "log.jsonl"
+    path = judged_folder(folder, method) / "log.jsonl"
     lines = [
         line for line in map(json.loads, path.read_text().splitlines()) if line.get("evaluate")
     ]

@@ -51,6 +51,11 @@ class Table:
         """The seeds that any method ran with."""
         return sorted({seed for _, seed, _ in self.runs})
 
+    @property
+    def splits(self) -> set[str]:
+        """The splits that the cohort has; a composed one has no unseen centres."""
+        return {split for _, _, split in self.runs}
+
     def seeds(self, method: str) -> list[int]:
         """The seeds that a method ran with."""
         return sorted({seed for name, seed, _ in self.runs if name == method})

@@ -72,7 +72,7 @@ def sweep(options: argparse.Namespace, name: str, values: tuple[float, ...]) -> 
         if not (folder / "metrics.json").exists():
             loop = replace(plan.joint, seed=options.seed)
             classes = plan.net.classes
-            train_swift_stage(study.model("two_stage"), store, classes, settings, loop, folder)
+            train_swift_stage(study.start(), store, classes, settings, loop, folder)
         metrics = json.loads((folder / "metrics.json").read_text())["metrics"]
         best = "average" if metrics["average_auc"] > metrics["student_auc"] else "student"
         row = [name, value, metrics[f"{best}_auc"], metrics[f"{best}_spec@sens95"]]

@@ -95,7 +95,7 @@ def heads_table(store: CropStore, plan: Plan, out: Path, seed: int) -> dict[str,
 def refitted(bags: BagSet, head: str, plan: Plan, out: Path, seed: int) -> NDArray[np.float32]:
     """Probabilities (S, C) of all bags from a head that was trained on the training split."""
     classes = plan.net.classes.slides
-    loop = replace(plan.head, seed=seed)
+    loop = replace(plan.long_head, seed=seed)
     config = SlideHeadConfig(
         bags=out,
         head=head,

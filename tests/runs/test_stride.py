@@ -14,7 +14,7 @@ import pytest
 
 from koilo.datasets.crop_store import CropStore
 from koilo.evaluate.scores import auc
-from koilo.train.stages import write_scores
+from koilo.train.stages import build_model, score_store, write_scores
 from tests.conftest import ROOT
 from tests.runs.toy_plan import PLAN
 from tests.train.toy_store import make_toy_store
@@ -53,7 +53,7 @@ def test_every_method_leaves_scores_of_every_slide(out: Path) -> None:
 
 def test_what_is_on_disk_is_not_trained_again(store: CropStore, out: Path) -> None:
     weights = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*.safetensors")}
-    assert len(weights) == 3 * 2 + 3 + 5  # two stages thrice, three joint methods, five colours
+    assert len(weights) == 3 * 2 + 1 + 3 + 5  # two stages thrice, start, joint methods, colours
     again = stride.Study(store, PLAN, out, 1, {}).scores("color_adv")
     with open(out / "scores" / "color_adv_1.csv", newline="") as handle:
         told = [float(row["p_positive"]) for row in csv.DictReader(handle)]
@@ -84,7 +84,7 @@ def test_the_report_is_made_from_scores_alone(
     table.write(tmp_path / "scores.parquet")
     stored = pq.read_table(tmp_path / "scores.parquet")
     assert stored.num_rows == 50 * len(stride.METHODS)
-    options = Namespace(cohort=store.folder, outs=[out])
+    options = Namespace(cohort=store.folder, outs=[out], out=tmp_path / "stride.json")
     provisional = {f"{v} on 1 of 3 seeds: provisional" for v in ("holds", "does not hold")}
     for converged, verdicts in ((True, provisional), (False, {"not judged"})):
         page = stride_report.page(table, dict.fromkeys(table.methods, converged), options)
@@ -97,6 +97,37 @@ def test_the_report_is_made_from_scores_alone(
     won = [auc(positive, table.scores(name, "unseen")[0]) for name in ("random_shift", "swift")]
     assert shares[1][2] == pytest.approx(won[0] - won[1], abs=5e-4)
     assert len(page["tables"]["Methods, split unseen"]["rows"]) == len(stride.METHODS)
+
+
+def test_a_cohort_without_unseen_centres_is_scored_and_reported_for_what_it_has(
+    store: CropStore, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stride_report, "DRAWS", 20)
+    seen = ("train", "validation", "test")
+    small = make_toy_store(tmp_path / "small", n_slides=12, splits=seen)
+    model = build_model(PLAN.net, 1)
+    classes, top_k = PLAN.net.classes, PLAN.settings.top_k
+    scores = score_store(model, small, classes, top_k, stride.SPLITS)
+    assert {slide.split for slide in scores.slides} == set(seen)
+    table = stride_scores.Table([out])
+    table.runs = {key: run for key, run in table.runs.items() if key[2] in seen}
+    options = Namespace(cohort=store.folder, outs=[out], out=tmp_path / "composed.json")
+    page = stride_report.page(table, dict.fromkeys(table.methods, True), options)
+    assert page["name"] == "composed"
+    assert "Methods, split unseen" not in page["tables"]
+    verdicts = {row[0]: row[2] for row in page["tables"]["Verdicts"]["rows"]}
+    told = {claim.text: claim.split for claim in stride_report.CLAIMS}
+    assert {told[text] for text, shown in verdicts.items() if shown != "not run"} == {"test"}
+
+
+def test_weights_to_begin_from_can_be_named_and_wrong_ones_are_refused(
+    store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    start = tmp_path / "none.safetensors"
+    arguments = [str(store.folder), str(tmp_path / "out"), "--smoke", "--start", str(start)]
+    monkeypatch.setattr(sys, "argv", ["stride.py", *arguments, "--threads", "1"])
+    assert stride.main() == 2
+    assert f"The weights {start} do not fit" in capsys.readouterr().err
 
 
 def test_convergence_is_read_from_the_methods_own_run(out: Path) -> None:

@@ -55,7 +55,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("out")
     model = build_model(PLAN.net, 1)
     run = stride.run_folder(folder, 1, "two_stage", {})
-    for part, net in (("cells", model), ("head", model.head)):
+    for part, net in (("cells", model), ("long_head", model.head)):
         (run / part).mkdir(parents=True)
         save_file(net.state_dict(), run / part / "model.safetensors")
         (run / part / "metrics.json").write_text('{"metrics": {}}')

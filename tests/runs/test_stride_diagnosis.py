@@ -39,7 +39,7 @@ def test_maps_and_views_of_what_has_run_are_told_and_swapped_slides_left_out(
     pq.write_table(table, store.folder / "truth" / "slides.parquet")
     model = build_model(PLAN.net, 1)
     run = stride.run_folder(tmp_path / "out", 1, "two_stage", {})
-    for part, net in (("cells", model), ("head", model.head)):
+    for part, net in (("cells", model), ("long_head", model.head)):
         (run / part).mkdir(parents=True)
         save_file(net.state_dict(), run / part / "model.safetensors")
         (run / part / "metrics.json").write_text('{"metrics": {}}')

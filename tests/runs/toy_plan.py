@@ -25,7 +25,8 @@ PLAN = stride.Plan(
     None,
     SwiftSettings(n_cells=4, n_slides=2, top_k=4),
     cells=LOOP,
-    head=WATCHED,
+    head=LOOP,
+    long_head=WATCHED,
     joint=WATCHED,
     colour=WATCHED,
 )

@@ -16,15 +16,15 @@ class MovingAverage:
     not fit averaged weights.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, young: float = 10.0) -> None:
         """Start from the model as it is; ``decay`` is the share kept at each update."""
-        self.decay = decay
+        self.decay, self.young = decay, young
         self.shadow = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the model after update ``step`` (from 0); young averages forget faster."""
-        decay = keep_share(self.decay, step)
+        decay = keep_share(self.decay, step, self.young)
         for name, value in model.state_dict().items():
             if value.is_floating_point():
                 self.shadow[name].lerp_(value, 1 - decay)

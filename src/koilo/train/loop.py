@@ -95,7 +95,7 @@ class _Run:
         self.processes, self.device = processes, processes.device
         self.model = recipe.model.to(self.device)
         self.optimizer = _build_optimizer(self.model, config)
-        self.ema = MovingAverage(self.model, config.ema) if config.ema else None
+        self.ema = MovingAverage(self.model, config.ema, config.young) if config.ema else None
         self.step = self.epoch = self.index = 0
         self.seconds = 0.0
         hashes = hash_files(data)

@@ -37,6 +37,8 @@ class LoopConfig:
     ema: float = 0.0
     """share of the moving average kept at each update, which is then what is measured and saved;
     0 = no average"""
+    young: float = 10.0
+    """a young average spans the last 1/(young - 1) of the updates so far, until ema is reached"""
     evaluate_every: int = 0
     """updates between measurements; 0 = only at the end"""
     seed: int = 0
@@ -78,6 +80,7 @@ _LOWEST = {
     "warmup": 0.0,
     "clip": 0.0,
     "accumulation": 1,
+    "young": 1.0,
     "evaluate_every": 0,
     "checkpoint_every": 1,
     "log_every": 1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from koilo.cells.background import BackgroundPlaces, find_background
+from koilo.datasets.background import BackgroundPlaces, find_background
 
 
 def field_with_blobs(points_px) -> np.ndarray:

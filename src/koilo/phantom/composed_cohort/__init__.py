@@ -1,0 +1,1 @@
+"""The composed cohort: real cells of CRIC set into real and phantom ground, as a crop store."""
