@@ -178,7 +178,7 @@ class Study:
             load_start(model.student.trunk, plan.start)
         settings = replace(plan.settings, terms=("cell",), n_cells=64, labels=TWO_STAGE[method])
         if not self._load(model, folder / "cells"):
-            loop = self._loop(method, plan.cells)
+            loop = self.loop_of(method, plan.cells)
             train_swift_stage(model, self.store, plan.net.classes, settings, loop,
                               folder / "cells", self._start_files())  # fmt: skip
         return model
@@ -200,7 +200,7 @@ class Study:
     ) -> SwiftModel:
         folder = self._folder(method)
         if not self._load(model, folder):
-            loop = self._loop(method, loop)
+            loop = self.loop_of(method, loop)
             train_swift_stage(model, self.store, self.plan.net.classes, settings, loop, folder)
         return model
 
@@ -210,7 +210,8 @@ class Study:
     def _folder(self, method: str) -> Path:
         return run_folder(self.out, self.seed, method, self.rates)
 
-    def _loop(self, method: str, loop: LoopConfig) -> LoopConfig:
+    def loop_of(self, method: str, loop: LoopConfig) -> LoopConfig:
+        """A stage's loop with this study's seed and the method's rate."""
         return replace(loop, seed=self.seed, lr=loop.lr * RATES[self.rates.get(method, BASE)])
 
     @staticmethod

@@ -70,7 +70,7 @@ def sweep(options: argparse.Namespace, name: str, values: tuple[float, ...]) -> 
         study = Study(store, plan, options.out, options.seed, tuned_rates(options.out))
         folder = options.out / "sweep" / str(options.seed) / f"{name}-{value:g}"
         if not (folder / "metrics.json").exists():
-            loop = replace(plan.joint, seed=options.seed)
+            loop = study.loop_of("swift", plan.joint)
             classes = plan.net.classes
             train_swift_stage(study.start(), store, classes, settings, loop, folder)
         metrics = json.loads((folder / "metrics.json").read_text())["metrics"]

@@ -136,7 +136,7 @@ def backbones_table(store: CropStore, plan: Plan, out: Path, seed: int) -> dict[
     rows = []
     for name in BACKBONES:
         own = replace(plan, net=NetConfig(encoder=name))
-        study = Study(store, own, out / "backbones" / name, seed, {})
+        study = Study(store, own, out / "backbones" / name, seed, tuned_rates(out))
         for method in ("two_stage", "swift"):
             model = study.model(method)
             row: list[Any] = [name, method]
