@@ -47,6 +47,8 @@ FORMAT = 1
 
 _BOX = ("x_px0", "y_px0", "w_px0", "h_px0", "detector_score")
 _WEIGHTS = ("attention", "contribution")
+_ORGANISM = "organism_"
+"""what the columns of organisms in cells.parquet begin with"""
 _RECORDS = {
     "image_quality": ImageQuality,
     "adequacy": Adequacy,
@@ -295,6 +297,8 @@ def _write_cells(path: Path, result: SlideResult) -> None:
     columns["text_space"] = pa.array(
         [list(cell.text_space) for cell in cells], pa.list_(pa.float32())
     )
+    for name in result.organisms:
+        columns[_ORGANISM + name] = pa.array([c.organisms[name] for c in cells], pa.float32())
     table = pa.table(columns).replace_schema_metadata(_stamp(result))
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary)
@@ -312,6 +316,7 @@ def _read_table(path: Path) -> Any:
 def _read_cells(path: Path) -> tuple[Cell, ...]:
     rows = _read_table(path).to_pylist()
     names = [name for name in (rows[0] if rows else {}) if name.startswith("p_")]
+    organisms = [name for name in (rows[0] if rows else {}) if name.startswith(_ORGANISM)]
     return tuple(
         Cell(
             x_px0=row["x_px0"],
@@ -327,6 +332,7 @@ def _read_cells(path: Path) -> tuple[Cell, ...]:
             measures={n: row[n] for n in CELL_MEASURES if row.get(n) is not None},
             flags=tuple(row.get("flags") or ()),
             text_space=tuple(row.get("text_space") or ()),
+            organisms={name.removeprefix(_ORGANISM): row[name] for name in organisms},
         )
         for row in rows
     )

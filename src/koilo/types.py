@@ -49,6 +49,8 @@ class Cell:
     ``descriptions`` is None without the description module. ``measures`` are those of
     `CELL_MEASURES` that could be taken; ``flags`` say where they contradict what is said of the
     cell. ``text_space`` is what any text can be compared with, empty without the module.
+    ``organisms`` is the probability that the crop shows each, empty where the bundle has no head
+    for them.
     """
 
     x_px0: float
@@ -64,6 +66,7 @@ class Cell:
     measures: Mapping[str, float] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     text_space: tuple[float, ...] = ()
+    organisms: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def centre_px0(self) -> tuple[float, float]:
@@ -177,3 +180,6 @@ class SlideResult:
     removal: Removal | None = None
     """None where the slide is not positive or the head gives no contribution"""
     disagreement: Disagreement | None = None
+    organisms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """of each organism that the bundle has a head for, its ``threshold`` and ``n_cells``, the kept
+    cells at or over it; a hint at where to look, for only suspicious cells are kept"""

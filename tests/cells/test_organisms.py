@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
-from koilo.cells.organisms import OrganismHead, predict_organisms
+from koilo.cells.organisms import OrganismHead, OrganismReader, predict_organisms
 
 
 def test_each_organism_has_a_probability_of_its_own() -> None:
@@ -24,3 +25,9 @@ def test_a_crop_is_judged_alike_alone_and_among_others() -> None:
     several = predict_organisms(head, features)
     alone = np.concatenate([predict_organisms(head, features[i : i + 1]) for i in range(4)])
     np.testing.assert_allclose(several, alone, rtol=1e-5)
+
+
+@pytest.mark.parametrize("thresholds", [(0.5,), (0.5, 1.5)])
+def test_thresholds_are_one_a_name_and_probabilities(thresholds: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="thresholds"):
+        OrganismReader(OrganismHead(6, 2), ("candida", "herpes"), thresholds)

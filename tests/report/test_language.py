@@ -59,7 +59,7 @@ def test_every_key_that_the_templates_ask_for_exists_and_none_is_idle():
     made = (
         "case. class. signed. adequacy. zone. category. organism. meaning. outcome. reason. fact."
     )
-    made += " notice. flag. obscuring. follow_up. reasons. removal."
+    made += " notice. flag. obscuring. follow_up. reasons. removal. hint."
     idle = [
         key for key in TEXTS["en"] if key not in asked and not key.startswith(tuple(made.split()))
     ]

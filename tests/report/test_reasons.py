@@ -14,7 +14,7 @@ from koilo.report.outline import OUTLINE_AT, outline_path
 from koilo.report.reasons import build_reasons
 from koilo.types import Disagreement, Removal
 
-from .conftest import CELL_CLASSES, Page, make_cells, render_report
+from .conftest import CELL_CLASSES, Page, make_cells, make_crops, render_report
 
 
 @pytest.fixture
@@ -62,6 +62,37 @@ def test_a_call_that_hangs_on_no_few_cells_says_so(doubted):
 def test_one_cell_is_one_cell(doubted):
     said = lines(replace(doubted, removal=Removal(True, (4,), 0.2, 32)))
     assert said["What the call hangs on"] == "without this 1 cell the slide is below its threshold"
+
+
+@pytest.fixture
+def like_yeast(positive):
+    cells = tuple(
+        replace(cell, organisms={"candida": 0.99 if row == 1 else 0.1, "herpes": 0.2})
+        for row, cell in enumerate(positive.cells)
+    )
+    found = {
+        "candida": {"threshold": 0.9, "n_cells": 1},
+        "herpes": {"threshold": 0.9, "n_cells": 0},
+    }
+    return replace(positive, cells=cells, organisms=found)
+
+
+def test_cells_that_look_like_an_organism_are_named_with_what_that_is_worth(like_yeast):
+    said = lines(like_yeast, {0: 4, 1: 9})["Kept cells that look like an organism"]
+    assert said.startswith("Candida: 1 (in the gallery: 9). ")
+    assert "drawn organisms" in said
+    assert "silence says nothing" in said
+    crops = make_crops(len(like_yeast.cells))
+    page = Page(render_report(like_yeast, bundle_spec={}, crops=crops))
+    assert page.text.count("looks like: Candida") == 1
+    assert "looks like: herpes" not in page.text
+
+
+def test_a_head_that_saw_no_organism_says_that_this_says_nothing(like_yeast):
+    none = {name: found | {"n_cells": 0, "threshold": 1.0} for name, found in
+            like_yeast.organisms.items()}  # fmt: skip
+    said = lines(replace(like_yeast, organisms=none))["Kept cells that look like an organism"]
+    assert said.startswith("none. A hint")
 
 
 def test_a_slide_that_needs_nobody_says_no(positive):

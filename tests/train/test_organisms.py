@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from koilo.bundle import load_bundle
+from koilo.cells.organisms import load_organisms
 from koilo.errors import ConfigError
 from koilo.phantom.organisms import ORGANISM_NAMES
 from koilo.train.loop import fit
@@ -17,7 +19,9 @@ from koilo.train.recipes.organisms import (
     OrganismCells,
     OrganismsConfig,
     OrganismsRecipe,
+    lock_thresholds,
     score_organisms,
+    sets_of_centres,
     train_organisms,
 )
 
@@ -30,7 +34,7 @@ def cells(seed: int, n: int = 200) -> OrganismCells:
     holds = rng.random((n, len(ORGANISM_NAMES))) < 0.2
     features = rng.normal(size=(n, 8))
     features[:, : holds.shape[1]] += 4 * holds
-    return OrganismCells(features.astype(np.float32), holds)
+    return OrganismCells(features.astype(np.float32), holds, np.zeros(n, np.float32))
 
 
 def test_it_learns_what_stands_out(tmp_path: Path) -> None:
@@ -46,12 +50,12 @@ def test_measures_are_those_of_the_probabilities_and_leave_out_what_is_undefined
     holds[:2, 0] = True
     p = np.zeros((4, 5), np.float32)
     p[:, 0] = (0.9, 0.4, 0.6, 0.1)
-    figures = score_organisms(p, holds)
+    figures = score_organisms(p, holds, [0.5] * 5)
     assert figures == {
         "candida_auc": 0.75, "candida_sensitivity": 0.5, "candida_specificity": 0.5,
         "mean_auc": 0.75,
     }  # fmt: skip
-    assert score_organisms(p, np.zeros((4, 5), bool)) == {}
+    assert score_organisms(p, np.zeros((4, 5), bool), [0.5] * 5) == {}
 
 
 def test_from_phantom_crops_to_a_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,13 +64,39 @@ def test_from_phantom_crops_to_a_head(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(organisms, "training_bank", lambda seed: draw_bank((seed,), 90, workers=1))
     config = OrganismsConfig(
-        tmp_path / "run", train_centres=1, unseen_centres=1, crops=6, batch=4,
+        tmp_path / "run", train_centres=1, locking_centres=1, unseen_centres=1, crops=6, batch=4,
         loop=replace(LOOP, steps=2),
     )  # fmt: skip
     train_organisms(config)
     assert (tmp_path / "run" / "model.safetensors").is_file()
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["config"]["settings"]["model"] == "cytology"
+    made, source = load_bundle(tmp_path / "run" / "bundle"), load_bundle("cytology")
+    assert made.name == "cytology-organisms"
+    assert set(made.parts) == {*source.parts, "organisms"}
+    for part in source.parts:
+        for name, value in source.tensors(part).items():
+            np.testing.assert_array_equal(made.tensors(part)[name], value)
+    assert made.spec["operating_points"] == source.spec["operating_points"]
+    assert "drawn" in made.card.split("## Organisms")[1]
+    reader = load_organisms(made)
+    assert reader.names == ORGANISM_NAMES
+
+
+def test_a_threshold_is_the_lowest_that_holds_the_share() -> None:
+    p = np.linspace(0, 0.99, 100, dtype=np.float32)[:, None]
+    holds = np.zeros((100, 1), bool)
+    (threshold,) = lock_thresholds(p, holds, 0.95)
+    assert (p >= threshold).sum() <= 5
+    assert (p >= np.nextafter(np.float32(threshold), np.float32(0))).sum() > (p >= threshold).sum()
+    assert lock_thresholds(p, ~holds, 0.95) == [1.0]
+    assert lock_thresholds(np.ones((3, 1), np.float32), np.zeros((3, 1), bool), 0.95) == [1.0]
+
+
+def test_the_three_sets_of_centres_are_apart() -> None:
+    sets = sets_of_centres(OrganismsConfig(train_centres=2, locking_centres=3, unseen_centres=4))
+    numbers = [number for centres in sets for number in centres]
+    assert numbers == list(range(9))
 
 
 def test_all_wrong_settings_are_named_in_one_error() -> None:

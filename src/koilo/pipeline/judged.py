@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from koilo.cells import read_crops
+from koilo.cells.organisms import OrganismReader
 from koilo.mil.removal import Boxes
 from koilo.pipeline.carry import share_out
 from koilo.pipeline.find import FoundCells
@@ -73,6 +74,8 @@ def judge_cells(
         boxes = Boxes(features, p_cells, row)
         shares = share_out(models, boxes)
     cells = tuple(_cells(found, p_cells, classifier.classes, kept, attention, shares))
+    if models.organisms is not None:
+        cells = with_organisms(cells, features[kept], models.organisms)
     return Judged(call, probabilities, cells, features[kept], crops[kept], boxes)
 
 
@@ -119,6 +122,29 @@ def _cells(
             attention=None if attention is None else float(attention[row]),
             contribution=None if shares is None or np.isnan(shares[row]) else float(shares[row]),
         )
+
+
+def with_organisms(
+    cells: Sequence[Cell], features: NDArray[np.float32], reader: OrganismReader
+) -> tuple[Cell, ...]:
+    """The cells with the probability that each organism shows in their crops, in their order."""
+    p = reader.predict(features)  # (M, O)
+    return tuple(
+        replace(cell, organisms=dict(zip(reader.names, row, strict=True)))
+        for cell, row in zip(cells, p.tolist(), strict=True)
+    )
+
+
+def count_organisms(
+    cells: Sequence[Cell], reader: OrganismReader | None
+) -> dict[str, dict[str, float]]:
+    """Threshold and number of cells at or over it, by organism; none without a head."""
+    if reader is None:
+        return {}
+    return {
+        name: {"threshold": bound, "n_cells": sum(c.organisms[name] >= bound for c in cells)}
+        for name, bound in zip(reader.names, reader.thresholds, strict=True)
+    }
 
 
 def _suspicion(p_cells: NDArray[np.float32], classes: Sequence[str]) -> NDArray[np.float32]:

@@ -9,6 +9,8 @@ import torch
 
 from koilo.bundle import Bundle
 from koilo.cells import CellClassifier, load_classifier
+from koilo.cells.organisms import STAGE as ORGANISMS
+from koilo.cells.organisms import OrganismReader, load_organisms
 from koilo.detect import Detector, load_detector
 from koilo.errors import BundleError
 from koilo.evaluate.conformal import DoubtBounds, read_bounds
@@ -21,7 +23,7 @@ _POINTS = {"slide": "sens95", "field": "sens95_field"}
 
 @dataclass(frozen=True)
 class Models:
-    """A bundle and its models on one device; ``describer`` is None where it has no descriptions."""
+    """A bundle and its models on one device; what a bundle may lack is None where it does."""
 
     bundle: Bundle
     detector: Detector
@@ -31,6 +33,7 @@ class Models:
     likeness: Likeness | None = None
     """what the training data looked like; None where the bundle does not say"""
     describer: Describer | None = None
+    organisms: OrganismReader | None = None
 
     @property
     def top_k(self) -> int:
@@ -69,6 +72,7 @@ def load_models(bundle: Bundle, device: torch.device) -> Models:
             device,
             load_likeness(bundle),
             load_descriptions(bundle) if "descriptions" in bundle.spec["stages"] else None,
+            load_organisms(bundle) if ORGANISMS in bundle.spec["stages"] else None,
         )
         if not models.kinds:
             raise ValueError(f"no threshold is locked: {' or '.join(_POINTS.values())} is needed")
@@ -101,6 +105,8 @@ def _try_once(models: Models) -> None:
         models.likeness.ood_score(features, blank)
     if models.describer is not None:
         models.describer.describe(models.describer.place(features))
+    if models.organisms is not None:
+        models.organisms.predict(features)
     p, _ = models.head.predict(features, probabilities)
     if len(p) != len(models.head.classes):
         raise ValueError(f"the head gives {len(p)} for {len(models.head.classes)} classes")

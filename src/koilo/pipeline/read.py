@@ -22,7 +22,7 @@ from koilo.manifest import SlideEntry
 from koilo.pipeline.assess import QualityMap, assess_slide, build_meter, draw_quality_map
 from koilo.pipeline.carry import add_reasons
 from koilo.pipeline.find import OVERLAP_PX, FoundCells, find_cells
-from koilo.pipeline.judged import Judged, judge_cells
+from koilo.pipeline.judged import Judged, count_organisms, judge_cells
 from koilo.pipeline.models import Models
 from koilo.pipeline.pixel_size import mpp_flags, open_to_read
 from koilo.pipeline.reasons import explain_cells
@@ -164,6 +164,7 @@ def _read(
         cells=cells,
         image_quality=quality,
         adequacy=adequacy,
+        organisms=count_organisms(cells, models.organisms),
         slide=_slide_facts(slide, entry, area) | {"nuclear_reference": reference.facts},
     )
     with timer("reasons"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from koilo.report import words
 from koilo.report.language import Language
-from koilo.types import Disagreement, Removal, SlideResult
+from koilo.types import Cell, Disagreement, Removal, SlideResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,40 @@ def build_reasons(
         said["removal"] = _removal_text(result.removal, numbers, language)
     if result.disagreement is not None:
         said["disagreement"] = _disagreement_text(result.disagreement, language)
+    if result.organisms:
+        said["organisms"] = _organisms_text(result, numbers, language)
     return tuple(Reason(language.plain(f"reasons.{key}"), text) for key, text in said.items())
+
+
+def organism_hints(cell: Cell, result: SlideResult, language: Language) -> tuple[str, ...]:
+    """What a cell looks like of the organisms that the bundle has a head for, in words."""
+    return tuple(
+        _organism_name(name, language)
+        for name, found in result.organisms.items()
+        if cell.organisms[name] >= found["threshold"]
+    )
+
+
+def _organism_name(name: str, language: Language) -> str:
+    return language.texts.get(f"hint.{name}", name)
+
+
+def _organisms_text(result: SlideResult, numbers: dict[int, int], language: Language) -> str:
+    named = []
+    for name, found in result.organisms.items():
+        if n := int(found["n_cells"]):
+            text = language.plain("hints.one", name=_organism_name(name, language), n=n)
+            places = [
+                numbers[row]
+                for row, cell in enumerate(result.cells)
+                if row in numbers and cell.organisms[name] >= found["threshold"]
+            ]
+            if places:
+                numbered = ", ".join(map(str, sorted(places)))
+                text += language.plain("removal.shown", numbers=numbered)
+            named.append(text)
+    seen = language.texts["list.semicolon"].join(named) or language.plain("hints.none")
+    return language.plain("hints", seen=seen)
 
 
 def human_text(result: SlideResult, language: Language) -> str:

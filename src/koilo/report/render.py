@@ -152,6 +152,9 @@ def _reading(result: SlideResult, drawn: Drawn, language: Language) -> dict[str,
         "bars": _bars(result.probabilities, language),
         "positive_texts": _positive_texts(result),
         "reasons": reasons.build_reasons(result, numbers, language),
+        "hints": {
+            entry.rank: reasons.organism_hints(entry.cell, result, language) for entry in shown
+        },
         "groups": drawn.groups,
         "n_shown": len(shown),
         "contributed": any(entry.cell.contribution is not None for entry in shown),
