@@ -252,6 +252,7 @@ def _feature(
     if cell.contribution is not None:
         measurements["contribution"] = round(cell.contribution, 6)
     measurements |= {name: float(f"{value:.4g}") for name, value in cell.measures.items()}
+    measurements |= {_ORGANISM + name: round(p, 6) for name, p in cell.organisms.items()}
     return {
         "type": "Feature",
         "id": str(uuid.uuid5(_UUIDS, f"{result.slide_id}/{result.fingerprint}/{number}")),

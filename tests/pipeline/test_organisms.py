@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -59,6 +61,9 @@ def test_the_files_keep_what_was_seen(seen, tmp_path):
     write_slide_result(tmp_path / "s", seen)
     table = pq.read_table(tmp_path / "s" / "cells.parquet")
     assert table.column_names[-2:] == ["organism_candida", "organism_herpes"]
+    geojson = json.loads((tmp_path / "s" / "cells.geojson").read_text())
+    measured = [feature["properties"]["measurements"] for feature in geojson["features"]]
+    assert all({"organism_candida", "organism_herpes"} <= each.keys() for each in measured)
     again = read_slide_result(tmp_path / "s")
     assert again.organisms == seen.organisms
     for before, after in zip(seen.cells, again.cells, strict=True):
