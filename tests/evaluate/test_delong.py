@@ -74,6 +74,12 @@ def test_the_paired_test_sees_what_two_intervals_cannot():
     assert back.p == found.p
 
 
+def test_a_difference_without_an_error_has_no_p():
+    found = compare_aucs([True, True, False, False], [4, 3, 2, 1], [1, 2, 3, 4])
+    assert found.difference.estimate == 1
+    assert np.isnan([found.difference.low, found.difference.high, found.z, found.p]).all()
+
+
 def test_a_method_does_not_differ_from_itself():
     truth, score = [True, True, False, False, True], [3, 2, 1, 2, 5]
     found = compare_aucs(truth, score, np.array(score) * 7.0)

@@ -139,6 +139,25 @@ def test_a_set_of_one_class_is_measured_as_far_as_it_goes(tmp_path: Path, label:
     assert "a class is absent" in (out / "evaluation.md").read_text()
 
 
+def test_four_slides_in_perfect_order_have_an_auc_and_no_interval(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores, other = tmp_path / "scores.csv", tmp_path / "other.csv"
+    rows = [("a", "HSIL", 0.9), ("b", "SCC", 0.8), ("c", "NILM", 0.3), ("d", "NILM", 0.2)]
+    for path, turn in ((scores, 0), (other, 1)):
+        lines = [f"{name},{label},{abs(turn - p):.1f}" for name, label, p in rows]
+        path.write_text("\n".join(["slide_id,label,p_positive", *lines]) + "\n")
+    command = ["evaluate", str(scores), "--against", str(other), "--out", str(tmp_path / "out")]
+    assert main([*command, "--no-figures", "--draws", "20"]) == 0
+    values = json.loads((tmp_path / "out" / "measures.json").read_text())
+    nothing = {"low": None, "high": None}
+    assert values["ranking"]["auc"] == {"estimate": 1.0, **nothing}
+    assert values["ranking"]["spec_at_sens95"] == {"estimate": 1.0, **nothing}
+    against = values["against"]["rows"][0]
+    assert (against["difference"], against["p"]) == ({"estimate": 1.0, **nothing}, None)
+    assert "AUC 1.000\n" in capsys.readouterr().err
+
+
 def test_labels_without_a_single_result_are_refused(tmp_path: Path) -> None:
     folder = write_results(tmp_path / "r", [failed("a")])
     truth = write_truth(tmp_path / "m.csv", {"a": "HSIL"})

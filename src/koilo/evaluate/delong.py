@@ -20,9 +20,9 @@ class AucDifference:
 
     difference: Interval
     z: float
-    """difference by its standard error; 0 where both are 0"""
+    """difference by its standard error; 0 where both are 0, NaN where the error alone is"""
     p: float
-    """two-sided"""
+    """two-sided; NaN where the difference has no error to be compared with"""
 
 
 def delong(truth: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -90,9 +90,10 @@ def compare_aucs(
     gap = float(aucs[0] - aucs[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     error = float(np.sqrt(max(variance, 0.0)))
-    if error < 1e-12:  # the same ranking, but for rounding
-        certain = 0.0 if abs(gap) < 1e-12 else float(np.copysign(np.inf, gap))
-        return AucDifference(Interval(gap, gap, gap), certain, 1.0 if certain == 0 else 0.0)
+    if error < 1e-12:  # the same ranking, or both so clear that nothing scatters
+        if abs(gap) < 1e-12:
+            return AucDifference(Interval(gap, gap, gap), 0.0, 1.0)
+        return AucDifference(Interval(gap, np.nan, np.nan), np.nan, np.nan)
     z = gap / error
     half = _z(level) * error
     return AucDifference(Interval(gap, gap - half, gap + half), z, float(2 * norm.sf(abs(z))))

@@ -129,9 +129,15 @@ def count_slides(found: LabelledSet) -> Values:
 
 
 def plain(value: Any) -> Any:
-    """JSON values of dataclasses, arrays and numbers; what is not finite becomes None."""
+    """JSON values of dataclasses, arrays and numbers; what is not finite becomes None.
+
+    An interval without a width has no bounds: a perfect AUC of five slides is not certain, its
+    variance only cannot be seen in them.
+    """
     if isinstance(value, Interval):
-        return plain({"estimate": value.estimate, "low": value.low, "high": value.high})
+        known = value.high > value.low
+        bounds = {"low": value.low, "high": value.high} if known else {"low": None, "high": None}
+        return plain({"estimate": value.estimate, **bounds})
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):

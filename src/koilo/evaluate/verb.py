@@ -20,7 +20,7 @@ from koilo.evaluate.decision_curve import DecisionCurve
 from koilo.evaluate.measures import Judged, measure_set, plain
 from koilo.evaluate.slide_scores import LabelledSet, add_truth, label_set, read_slide_scores
 from koilo.evaluate.tables import evaluation_tables, write_csv
-from koilo.evaluate.write_up import write_up
+from koilo.evaluate.write_up import span, write_up
 from koilo.files import ensure_folder, write_json, write_text
 from koilo.manifest import read_manifest
 from koilo.progress import log
@@ -187,11 +187,10 @@ def _say(config: EvaluateConfig, values: dict[str, Any]) -> None:
     for row in slides["without_result"][:10]:
         log.info("no result: %s (%s): %s", row["slide_id"], row["label"], row["why"])
     if ranking:
-        area = ranking["auc"]
-        log.info("AUC %.3f (%s to %s)", area["estimate"], area["low"], area["high"])
-    if locked and ranking:
-        log.info(
-            "at the locked threshold: sensitivity %.3f, specificity %.3f",
-            locked["sensitivity"]["estimate"], locked["specificity"]["estimate"],
-        )  # fmt: skip
+        log.info("AUC %s", span(ranking["auc"]))
+    if locked:
+        rates = (span(locked[name]) for name in ("sensitivity", "specificity"))
+        log.info("at the locked threshold: sensitivity %s, specificity %s", *rates)
+    if config.against and (n := values["against"]["n"]) < slides["n_judged"]:
+        log.info("the other method scored %d of these slides; it is compared on them alone", n)
     log.info("%s", config.out / PAGE)

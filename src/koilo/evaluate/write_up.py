@@ -46,6 +46,15 @@ def write_up(
     return "\n".join(parts)
 
 
+def span(interval: Mapping[str, Any]) -> str:
+    """An interval as text: the estimate, and its bounds where there are any."""
+    if interval["estimate"] is None:
+        return "–"
+    if interval["low"] is None:
+        return _figure(interval["estimate"])
+    return f"{interval['estimate']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})"
+
+
 def _slides(slides: Mapping[str, Any]) -> list[str]:
     unread = slides["without_result"]
     n_positive = slides["n_positive"]
@@ -73,9 +82,9 @@ def _score(values: Mapping[str, Any]) -> list[str]:
     ranking, locked = values["ranking"], values["locked"]
     if ranking:
         rows += [
-            ["AUC", _span(ranking["auc"]), "DeLong"],
+            ["AUC", span(ranking["auc"]), "DeLong"],
             [
-                "specificity at sensitivity 95 %", _span(ranking["spec_at_sens95"]),
+                "specificity at sensitivity 95 %", span(ranking["spec_at_sens95"]),
                 "threshold from this very set; bootstrap within classes",
             ],
         ]  # fmt: skip
@@ -103,8 +112,8 @@ def _locked_rows(locked: Mapping[str, Any]) -> list[list[str]]:
     unread, load = locked["unread_slides"], locked["workload"]
     thresholds = ", ".join(f"{name} ({n} slides)" for name, n in locked["thresholds"].items())
     rows = [
-        ["sensitivity, locked", _span(locked["sensitivity"]), f"threshold {thresholds}"],
-        ["specificity, locked", _span(locked["specificity"]), "the same threshold"],
+        ["sensitivity, locked", span(locked["sensitivity"]), f"threshold {thresholds}"],
+        ["specificity, locked", span(locked["specificity"]), "the same threshold"],
         ["negatives ruled out", _figure(load["negatives_ruled_out"]), "below the threshold"],
         ["all slides ruled out", _figure(load["all_ruled_out"]), "in this set's mix"],
     ]
@@ -115,13 +124,13 @@ def _locked_rows(locked: Mapping[str, Any]) -> list[list[str]]:
     if unread["n_positive"] or unread["n_negative"]:
         said = f"counting {unread['n_positive']} positives without a result"
         rows += [
-            ["sensitivity", _span(unread["sensitivity_if_missed"]), f"{said} as missed"],
+            ["sensitivity", span(unread["sensitivity_if_missed"]), f"{said} as missed"],
             [
-                "sensitivity", _span(unread["sensitivity_if_a_reader_finds_them"]),
+                "sensitivity", span(unread["sensitivity_if_a_reader_finds_them"]),
                 f"{said} as found by the person who looks",
             ],
             [
-                "specificity", _span(unread["specificity_if_a_reader_sees_them"]),
+                "specificity", span(unread["specificity_if_a_reader_sees_them"]),
                 f"counting {unread['n_negative']} negatives without a result as not ruled out",
             ],
         ]  # fmt: skip
@@ -131,7 +140,7 @@ def _locked_rows(locked: Mapping[str, Any]) -> list[list[str]]:
 def _grading_rows(grading: Mapping[str, Any] | None) -> list[list[str]]:
     if not grading:
         return []
-    rows = [["macro-F1", _span(grading["macro_f1"]), "bootstrap within classes"]]
+    rows = [["macro-F1", span(grading["macro_f1"]), "bootstrap within classes"]]
     if grading["never_called"]:
         rows[0][2] += f"; the model never calls {', '.join(grading['never_called'])}"
     rows += [
@@ -155,14 +164,6 @@ def _unjudged(table: Table | None) -> list[str]:
     shown = Table(table.title, table.columns, table.rows[:_SHOWN_UNJUDGED])
     n_more = len(table.rows) - len(shown.rows)
     return [markdown(shown), *([f"And {n_more} more in not_judged.csv.\n"] if n_more else [])]
-
-
-def _span(interval: Mapping[str, Any]) -> str:
-    if interval["estimate"] is None:
-        return "–"
-    if interval["low"] is None:
-        return _figure(interval["estimate"])
-    return f"{interval['estimate']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})"
 
 
 def _figure(value: float | None) -> str:
