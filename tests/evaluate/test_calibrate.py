@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,34 @@ def test_a_set_without_positives_or_negatives_is_refused(tmp_path: Path, label: 
     said = refused(config(tmp_path, made, dict.fromkeys(labels, label)))
     assert said.startswith(ManifestError.__name__)
     assert "positives and negatives" in said
+
+
+def test_labels_of_other_slides_are_not_taken_for_another_bundle(tmp_path: Path) -> None:
+    _, made, _ = laboratory(tmp_path, n=3)
+    said = refused(config(tmp_path, made, {"x": "HSIL", "y": "NILM"}))
+    assert "none of the 2 labelled slides has a result" in said
+
+
+def test_no_temperature_is_stored_where_the_fit_runs_to_its_bound(tmp_path: Path) -> None:
+    _, made, labels = laboratory(tmp_path)
+    made = [replace(r, p_positive=0.9 if labels[r.slide_id] != "NILM" else 0.1) for r in made]
+    base = config(tmp_path, made, labels)
+    assert "no temperature fits" in refused(replace(base, temperature=True))
+
+
+def test_few_slides_rule_nothing_out_and_let_none_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = toy_bundle(tmp_path / "toy")
+    made = [result(name, p, sha256=bundle.sha256) for name, p in (("a", 0.2), ("b", 0.4))]
+    settings = config(tmp_path, made, {"a": "HSIL", "b": "NILM"})
+    command = ["calibrate", str(settings.results), "--truth", str(settings.truth), "--out",
+               str(settings.out), "--model", settings.model, "--prevalence", "0.05"]  # fmt: skip
+    assert main(command) == 0
+    assert "5.0 % positive, – negative" in capsys.readouterr().err
+    card = load_bundle(settings.out).card
+    assert "Positive is ruled out at no score, for too few" in card
+    assert "negative at no score, for too few" in card
 
 
 def test_a_bundle_is_never_overwritten(tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ def test_splits_are_not_mixed_unasked(tmp_path: Path) -> None:
         ("0.9,0.1", "nan,0.1", "not a finite number"),
         ("b,test", "a,test", "'a' stands 2 times"),
         ("b,test", ",test", "slide_id is empty"),
-        ("p_LSIL", "p_CIN2", "'CIN2' is not a class"),
+        ("p_LSIL", "p_CIN2", r"'CIN2' is not a class.* joined by \+; row 3"),
+        ("0.05,0.4", "0.05,7", "row 2: threshold is 7, not a probability"),
     ],
 )
 def test_a_broken_scores_csv_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:

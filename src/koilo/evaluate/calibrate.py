@@ -31,6 +31,9 @@ from koilo.progress import log
 POINTS = {"slide": "sens95", "field": "sens95_field"}
 """The operating point that judges each kind of picture."""
 
+_TEMPERATURES = (0.05, 20.0)
+"""Beyond these a fit has run towards its bound: any p would be called certain, or even."""
+
 
 @dataclass(frozen=True)
 class CalibrateConfig:
@@ -74,7 +77,8 @@ def calibrate(config: CalibrateConfig) -> int:
 
     Raises:
         ConfigError: a setting is out of range.
-        ManifestError: labels are malformed, fields and slides are mixed, or a class is absent.
+        ManifestError: labels are malformed, fields and slides are mixed, a class is absent, no
+            slide has both label and result, or no temperature fits.
         BundleError: the results were made with another bundle.
         OutputError: a bundle stands in ``config.out`` already, or it cannot be written.
     """
@@ -111,8 +115,8 @@ def _check_bundle(config: CalibrateConfig, found: LabelledSet, bundle: Bundle) -
         for slide in found.judged
         if slide.bundle_sha256 != bundle.sha256
     )
-    if others or not found.judged:
-        made = ", ".join(f"{name} ({n} slides)" for name, n in others.items()) or "no result"
+    if others:
+        made = ", ".join(f"{name} ({n} slides)" for name, n in others.items())
         raise BundleError(
             f"{config.results} was not made with bundle {bundle.name} ({bundle.sha256[:12]}) but "
             f"with {made}. A threshold holds for one model only. Screen the labelled slides with "
@@ -144,7 +148,14 @@ def _calibration(config: CalibrateConfig, judged: Judged) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if config.temperature:
         both = np.stack([1 - judged.p, judged.p], axis=1)  # (N, 2)
-        values["temperature"] = round(fit_temperature(both, judged.truth.astype(int)), 6)
+        temperature = fit_temperature(both, judged.truth.astype(int))
+        if not _TEMPERATURES[0] < temperature < _TEMPERATURES[1]:
+            raise ManifestError(
+                f"{config.truth}: no temperature fits, since the scores of these "
+                f"{judged.truth.size} slides part both kinds without a mistake or tell nothing. "
+                "More labelled slides are needed. Add some, or leave --temperature out."
+            )
+        values["temperature"] = round(temperature, 6)
         values["set_prevalence"] = round(float(judged.truth.mean()), 6)
     if config.prevalence is not None:
         values["prevalence"] = config.prevalence
@@ -201,9 +212,11 @@ def _card(bundle: Bundle, spec: dict[str, Any], point_name: str) -> str:
 def _doubt_text(point: dict[str, Any]) -> str:
     """What the conformal bounds of the new point say, for the card."""
     doubt = point["doubt"]
+    positive = f"below {doubt['low']:.4f}" if doubt["low"] >= 0 else "at no score, for too few"
+    negative = f"above {doubt['high']:.4f}" if doubt["high"] <= 1 else "at no score, for too few"
     return (
-        f"Positive is ruled out below {doubt['low']:.4f} (coverage of positives "
-        f"{doubt['coverage_positive']:.0%}), negative above {doubt['high']:.4f} (of negatives "
+        f"Positive is ruled out {positive} (coverage of positives "
+        f"{doubt['coverage_positive']:.0%}), negative {negative} (of negatives "
         f"{doubt['coverage_negative']:.0%}); between them the call is open and needs a human."
     )
 
@@ -234,8 +247,10 @@ def _say(
         )  # fmt: skip
     if config.prevalence is not None:
         ppv, npv = predictive_values(point.sensitivity, point.specificity, config.prevalence)
-        log.info("at a prevalence of %.1f %%: predictive values %.1f %% positive, %.2f %% negative",
-                 100 * config.prevalence, 100 * ppv, 100 * npv)  # fmt: skip
+        # Negative has no predictive value where this threshold lets no slide pass.
+        negative = "–" if np.isnan(npv) else f"{npv:.2%}"
+        log.info("at a prevalence of %.1f %%: predictive values %.1f %% positive, %s negative",
+                 100 * config.prevalence, 100 * ppv, negative)  # fmt: skip
     for slide in found.without_result:
         log.info("no result, not counted: %s (%s): %s", slide.slide_id, slide.label, slide.reason)
     if found.unlabelled:

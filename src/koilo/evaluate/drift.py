@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,12 @@ ALPHA = 0.01
 """A difference is called one where p, corrected for the number of measures, is below this."""
 
 _BINS = 10
+_RARE = 5
+"""Below this expected count chi-squared's p is too small."""
+_COUNTED = 1000
+"""Up to this many slides a side the p of numbers is counted exactly."""
+_MIXES = 9999
+"""Mixes drawn by chance for the p of rare classes."""
 _DELTA_STEPS = ((0.147, "negligible"), (0.33, "small"), (0.474, "medium"))
 """Bounds of |Cliff's delta| by Romano et al. 2006."""
 _D_STEPS = ((0.1, "negligible"), (0.24, "small"), (0.35, "medium"))
@@ -45,6 +52,7 @@ class Drift:
     statistic: float
     """Kolmogorov-Smirnov's D, or chi-squared"""
     p: float
+    """exact for numbers; chi-squared's for classes, of mixes drawn by chance where one is rare"""
     effect: float
     """Cliff's delta (-1 to 1, above 0: B is higher), or Cramér's V (0 to 1)"""
     size: Size
@@ -79,17 +87,14 @@ def compare_numbers(measure: str, a: ArrayLike, b: ArrayLike) -> Drift:
         a: (N,) values of the reference; those that are not finite are left out.
         b: (M,) values of the other sample.
     """
-    from scipy.stats import ks_2samp
-
     first, second = _finite(a), _finite(b)
     in_a, in_b = _median(first), _median(second)
     if min(first.size, second.size) < 2:
         return _unknown(measure, first.size, second.size, in_a, in_b)
-    # scipy's exact p fails on some ties; the asymptotic one errs to the safe side.
-    found = ks_2samp(first, second, method="asymp")
+    statistic, p = _kolmogorov_smirnov(first, second)
     truth = np.repeat([False, True], [first.size, second.size])
     delta = 2 * auc(truth, np.concatenate([first, second])) - 1
-    moved, apart = _size(delta, _DELTA_STEPS), _size(float(found.statistic), _D_STEPS)
+    moved, apart = _size(delta, _DELTA_STEPS), _size(statistic, _D_STEPS)
     direction = "higher" if delta > 0 else "lower"
     if moved == "negligible":
         direction = "spread otherwise"
@@ -98,8 +103,8 @@ def compare_numbers(measure: str, a: ArrayLike, b: ArrayLike) -> Drift:
         np.histogram(first, edges)[0], np.histogram(second, edges)[0]
     )
     return Drift(
-        measure, first.size, second.size, in_a, in_b, psi, by_chance, float(found.statistic),
-        float(found.pvalue), delta, max(moved, apart, key=_SIZES.index), direction,
+        measure, first.size, second.size, in_a, in_b, psi, by_chance, statistic, p, delta,
+        max(moved, apart, key=_SIZES.index), direction,
     )  # fmt: skip
 
 
@@ -111,17 +116,13 @@ def compare_classes(measure: str, a: Sequence[str], b: Sequence[str]) -> Drift:
         a: (N,) names of the reference.
         b: (M,) names of the other sample.
     """
-    from scipy.stats import chi2
-
     first, second = Counter(a), Counter(b)
     names = sorted({*first, *second})
     table = np.array([[counts[name] for name in names] for counts in (first, second)], dtype=float)
     in_a, in_b = _mix(first), _mix(second)
     if min(len(a), len(b)) < 2:
         return _unknown(measure, len(a), len(b), in_a, in_b)
-    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
-    statistic = float((np.square(table - expected) / expected).sum())
-    p = float(chi2.sf(statistic, len(names) - 1)) if len(names) > 1 else 1.0
+    statistic, p = _chi_squared(table)
     v = float(np.sqrt(statistic / table.sum()))
     psi, by_chance = population_stability(table[0], table[1])
     shares = table / table.sum(axis=1, keepdims=True)
@@ -160,6 +161,40 @@ def correct_for_number(found: Sequence[Drift]) -> tuple[Drift, ...]:
         highest = max(highest, min(1.0, (len(order) - rank) * p[i]))
         corrected[i] = highest
     return tuple(replace(d, p_corrected=float(c)) for d, c in zip(found, corrected, strict=True))
+
+
+def _kolmogorov_smirnov(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]:
+    """D and its exact p: the asymptotic one is 0 where two slides lie above two others."""
+    from scipy.stats import ks_2samp
+
+    with warnings.catch_warnings():  # where it cannot count the paths: ties with p near 1, or many
+        warnings.filterwarnings("ignore", "ks_2samp: Exact calculation unsuccessful")
+        found = ks_2samp(a, b, method="exact" if max(a.size, b.size) <= _COUNTED else "asymp")
+    return float(found.statistic), float(found.pvalue)
+
+
+def _chi_squared(table: NDArray[np.float64]) -> tuple[float, float]:
+    """Chi-squared of two rows of counts (2, C) and its p."""
+    from scipy.stats import chi2
+
+    totals, n_a, n = table.sum(axis=0), table[0].sum(), table.sum()
+    expected = np.outer(table.sum(axis=1), totals) / n  # (2, C)
+
+    def distance(counts_a: NDArray[Any]) -> NDArray[np.float64]:
+        """Of counts (…, C) of A; B has the rest."""
+        return np.asarray(
+            (np.square(counts_a - expected[0]) * (1 / expected[0] + 1 / expected[1])).sum(axis=-1)
+        )
+
+    statistic = float(distance(table[0]))
+    if table.shape[1] < 2:
+        return statistic, 1.0
+    if expected.min() >= _RARE:
+        return statistic, float(chi2.sf(statistic, table.shape[1] - 1))
+    random = np.random.default_rng(0)
+    mixes = random.multivariate_hypergeometric(totals.astype(int), int(n_a), size=_MIXES)
+    as_far = int((distance(mixes) >= statistic - 1e-9).sum())
+    return statistic, (1 + as_far) / (1 + _MIXES)
 
 
 def _finite(values: ArrayLike) -> NDArray[np.float64]:

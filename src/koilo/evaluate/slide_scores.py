@@ -126,7 +126,8 @@ def label_set(scores: Sequence[SlideScore], source: Path, split: str | None = No
         split: only slides of this split; ``all``: whatever the split.
 
     Raises:
-        ManifestError: a label is outside the taxonomy, splits would be mixed, or none is left.
+        ManifestError: a label is outside the taxonomy, splits would be mixed, or no slide has both
+            label and result.
     """
     _check_labels(scores, source)
     chosen = _of_split(scores, source, split)
@@ -136,8 +137,14 @@ def label_set(scores: Sequence[SlideScore], source: Path, split: str | None = No
             f"{source} gives none of the {len(chosen)} slides a label. Measures need the truth in "
             "a column label. Name a manifest with --truth whose slide_id are those of the results."
         )
+    judged = tuple(score for score in labelled if score.p_positive is not None)
+    if not judged:
+        raise ManifestError(
+            f"{source}: none of the {len(labelled)} labelled slides has a result. One at least is "
+            "needed. Check that slide_id are the same in both."
+        )
     return LabelledSet(
-        judged=tuple(score for score in labelled if score.p_positive is not None),
+        judged=judged,
         without_result=tuple(score for score in labelled if score.p_positive is None),
         unlabelled=tuple(score for score in chosen if not score.label),
     )
@@ -233,7 +240,7 @@ def _read_table(path: Path) -> tuple[SlideScore, ...]:
         try:
             scores.append(_of_row(row, is_table))
         except ValueError as error:
-            problems.append(f"row {number}: {error}")
+            problems.append(f"row {number}: {str(error).rstrip('.')}")
     counted = Counter(score.slide_id for score in scores)
     problems += [f"slide_id '{name}' stands {n} times" for name, n in counted.items() if n > 1]
     if problems or not scores:
@@ -260,7 +267,7 @@ def _of_row(row: Mapping[str, Any], is_table: bool) -> SlideScore:
         row["slide_id"].strip(),
         label=None if is_table else (row["label"] or "").strip() or None,
         p_positive=p_positive,
-        threshold=_number(row, "threshold"),
+        threshold=_share(row, "threshold"),
         probabilities={name: p for name, p in probabilities.items() if p is not None},
         centre=(row.get("centre") or "").strip() or None,
         split=(row.get("split") or "").strip() or None,

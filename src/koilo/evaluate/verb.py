@@ -9,7 +9,7 @@ from typing import Any
 
 from koilo import __version__
 from koilo.config import fingerprint, to_dict
-from koilo.errors import ConfigError, ManifestError
+from koilo.errors import ConfigError
 from koilo.evaluate import figures
 from koilo.evaluate.against import measure_against, pair_scores
 from koilo.evaluate.calibration import Reliability
@@ -91,11 +91,6 @@ def evaluate(config: EvaluateConfig) -> int:
     if config.truth is not None:
         scores = add_truth(scores, read_manifest(config.truth))
     found = label_set(scores, config.truth or config.results, config.split)
-    if not found.judged:
-        raise ManifestError(
-            f"{config.results}: none of the {len(found.without_result)} labelled slides has a "
-            "result. One at least is needed. Check that slide_id are the same in both."
-        )
     values = measure_set(found, prevalence=config.prevalence, draws=config.draws, seed=config.seed)
     values["cells"] = plain(measure_cells(config.results, found.judged, config.cells))
     values |= _asked_for(config, found)
