@@ -12,6 +12,7 @@ from sklearn.metrics import brier_score_loss
 from koilo.evaluate.calibration import (
     brier_score,
     calibrated,
+    ece_by_chance,
     fit_temperature,
     reliability,
     shift_prevalence,
@@ -20,6 +21,14 @@ from koilo.evaluate.calibration import (
 )
 
 rows = st.lists(st.tuples(st.booleans(), st.floats(0, 1, width=32)), min_size=1, max_size=50)
+
+
+def test_right_probabilities_have_the_ece_of_chance_and_more_slides_less_of_it():
+    random = np.random.default_rng(3)
+    p = random.random(60)
+    eces = [reliability(random.random(60) < p, p).ece for _ in range(200)]
+    assert ece_by_chance(p) == pytest.approx(np.mean(eces), rel=0.1)
+    assert ece_by_chance(np.tile(p, 20)) < 0.4 * ece_by_chance(p)
 
 
 @given(rows, st.integers(1, 12))

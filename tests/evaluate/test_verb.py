@@ -65,6 +65,14 @@ def test_a_results_folder_is_measured_whole(study: tuple[Path, Path], tmp_path: 
     assert np.sum(values["grading"]["table"]) == 46
     assert [row["centre"] for row in values["centres"]] == ["A", "B", "all"]
     assert values["locked"]["workload_at_prevalence"]["prevalence"] == 0.21
+    row = next(row for row in locked["predictive"] if row["prevalence"] == 0.21)
+    rates = [(locked["sensitivity"][b], locked["specificity"][b]) for b in ("estimate", "low")]
+    expected_ppv = [0.21 * a / (0.21 * a + 0.79 * (1 - b)) for a, b in rates]
+    assert [row["ppv"]["estimate"], row["ppv"]["low"]] == pytest.approx(expected_ppv, abs=1e-5)
+    kappa, control = values["grading"]["kappa"], values["grading"]["always_negative"]["macro_f1"]
+    assert kappa["low"] < kappa["estimate"] < kappa["high"]
+    assert control == pytest.approx(2 * 30 / (30 + 46) / 4, abs=1e-6)  # NILM alone of four classes
+    assert values["grading"]["f1"][0]["low"] is not None
 
     page = (out / "evaluation.md").read_text()
     for said in (
@@ -98,7 +106,7 @@ def test_the_same_seed_gives_the_same_file_and_a_plain_binary_csv_will_do(tmp_pa
     assert values["grading"] is None
     assert values["ranking"]["spec_at_sens95"]["low"] is not None
     page = (tmp_path / "out" / "evaluation.md").read_text()
-    assert "No locked threshold" in page
+    assert "No locked measures: 46 of the 46 judged slides came without a threshold." in page
     assert not list((tmp_path / "out").glob("*.png"))
 
 

@@ -75,7 +75,7 @@ def _ranking(first: Judged, second: Judged, draws: int, seed: int) -> list[Value
         return []
     tested = compare_aucs(truth, first.p, second.p)
     gap = paired_difference(
-        truth, first.p, second.p, specificity_at, strata=first.labels, draws=draws, seed=seed
+        truth, first.p, second.p, specificity_at, strata=truth, draws=draws, seed=seed
     )
     return [
         {
@@ -92,7 +92,7 @@ def _ranking(first: Judged, second: Judged, draws: int, seed: int) -> list[Value
             "second": specificity_at(truth, second.p),
             "difference": gap,
             "p": None,
-            "how": "thresholds from this very set; paired bootstrap within classes",
+            "how": "thresholds from this very set; paired bootstrap",
         },
     ]
 

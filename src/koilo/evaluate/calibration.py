@@ -66,6 +66,17 @@ def reliability(
     return Reliability(p_mean, observed, mass[kept])
 
 
+def ece_by_chance(p: ArrayLike, *, bins: int = 10, draws: int = 200, seed: int = 0) -> float:
+    """The ECE that right probabilities (N,) have on average, in bins of equal mass.
+
+    Bins of few slides scatter, and every scatter counts as a gap: an ECE is read against this.
+    """
+    values = np.asarray(p, dtype=float)
+    random = np.random.default_rng(seed)
+    outcomes = random.random((draws, values.size)) < values
+    return float(np.mean([reliability(each, values, bins=bins).ece for each in outcomes]))
+
+
 def brier_score(truth: ArrayLike, p: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Mean squared distance of probability (N,) and outcome (N,)."""
     gaps = np.square(np.asarray(p, dtype=float) - np.asarray(truth, dtype=float))

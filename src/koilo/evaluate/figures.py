@@ -85,7 +85,7 @@ def draw_reliability(path: Path, diagrams: Mapping[str, Reliability]) -> None:
             axes.plot(diagram.p_mean, diagram.observed, color=_colour(number), linewidth=1,
                       label=label)  # fmt: skip
             axes.scatter(diagram.p_mean, diagram.observed, s=size, color=_colour(number), alpha=0.6,
-                         linewidths=0)  # fmt: skip
+                         linewidths=0, clip_on=False)  # fmt: skip
         _share_axes(axes, "predicted probability of a positive slide", "observed share")
         axes.set_aspect("equal")
         axes.legend(loc="upper left", frameon=False, fontsize=8)
@@ -247,6 +247,7 @@ def draw_samples(path: Path, samples: Mapping[str, tuple[ArrayLike, ArrayLike]])
         panel.tick_params(labelsize=7)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].legend(frameon=False, fontsize=8)
+    figure.supylabel("share of slides at or below", fontsize=8)
     for panel in panels[len(drawn) :]:
         panel.set_visible(False)
     _write(path, figure)

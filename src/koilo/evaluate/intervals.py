@@ -48,11 +48,13 @@ def bootstrap(
     order = np.argsort(inverse, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(inverse))[:-1])
     groups = _groups(len(names), members, strata)
+    alone = len(names) == inverse.size
     random = np.random.default_rng(seed)
     values = []
     for _ in range(draws):
         chosen = np.concatenate([random.choice(group, size=len(group)) for group in groups])
-        values.append(measure(np.concatenate([members[index] for index in chosen])))
+        rows = order[chosen] if alone else np.concatenate([members[index] for index in chosen])
+        values.append(measure(rows))
     kept = np.asarray(values)[~np.isnan(values)]
     estimate = measure(np.arange(inverse.size))
     if not kept.size:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from koilo.evaluate.agreement import cohen_kappa
 from koilo.evaluate.calibration import (
     brier_score,
+    ece_by_chance,
     fit_temperature,
     reliability,
     shift_prevalence,
@@ -22,23 +22,16 @@ from koilo.evaluate.calibration import (
 from koilo.evaluate.centres import UNKNOWN, by_centre
 from koilo.evaluate.decision_curve import decision_curve
 from koilo.evaluate.delong import auc_interval
-from koilo.evaluate.grades import place_in, shared_classes
+from koilo.evaluate.grading import measure_grading
 from koilo.evaluate.intervals import Interval, bootstrap
 from koilo.evaluate.operating_point import specificity_at, threshold_at_specificity
-from koilo.evaluate.predictive import predictive_table
-from koilo.evaluate.prevalence import counts_at_prevalence, prevalence_weights
+from koilo.evaluate.predictive import PREVALENCES, predictive_table
+from koilo.evaluate.prevalence import prevalence_weights
 from koilo.evaluate.proportions import share_interval
-from koilo.evaluate.scores import (
-    auc,
-    confusion,
-    f1_by_class,
-    macro_f1,
-    reweighted,
-    sensitivity_specificity,
-)
+from koilo.evaluate.scores import auc, sensitivity_specificity
 from koilo.evaluate.slide_scores import LabelledSet, SlideScore
 from koilo.evaluate.workload import recall_by_class, recall_by_group, workload
-from koilo.taxonomy import NEGATIVE, severity
+from koilo.taxonomy import severity
 
 EQUAL_SPECIFICITY = 0.65
 """where the paper compares methods"""
@@ -118,6 +111,7 @@ def count_slides(found: LabelledSet) -> Values:
         "n_positive": sum(slide.truly_positive for slide in judged),
         "n_fields": sum(slide.kind == "field" for slide in judged),
         "n_synthetic": sum(slide.synthetic for slide in judged),
+        "n_without_threshold": sum(slide.threshold is None for slide in judged),
         "by_label": _counted(str(slide.label) for slide in judged),
         "bundles": sorted({slide.bundle for slide in judged if slide.bundle}),
         "without_result": [
@@ -162,7 +156,7 @@ def _ranking(judged: Judged, draws: int, seed: int) -> Values | None:
         "spec_at_sens95": bootstrap(
             lambda drawn: specificity_at(judged.truth[drawn], judged.p[drawn]),
             np.arange(judged.p.size),
-            strata=judged.labels,
+            strata=judged.truth,
             draws=draws,
             seed=seed,
         ),
@@ -176,14 +170,16 @@ def _locked(
     if judged.called is None or not judged.slides:
         return None
     truth, called = judged.truth, judged.called
-    sensitivity, specificity = sensitivity_specificity(truth, called, 0.5)
     n_positive, n_hits = int(truth.sum()), int(called[truth].sum())
     n_negative, n_passed = int((~truth).sum()), int((~called[~truth]).sum())
     n_unread = sum(slide.truly_positive for slide in unread)
+    sensitivity = share_interval(n_hits, n_positive)
+    specificity = share_interval(n_passed, n_negative)
     values: Values = {
         "thresholds": _counted(f"{slide.threshold:.6g}" for slide in judged.slides),
-        "sensitivity": share_interval(n_hits, n_positive),
-        "specificity": share_interval(n_passed, n_negative),
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "ruled_out": share_interval(int((~called).sum()), called.size),
         "unread_slides": {
             "n_positive": n_unread,
             "n_negative": len(unread) - n_unread,
@@ -200,53 +196,44 @@ def _locked(
         "workload": workload(truth, called),
     }
     if judged.both:
-        values["predictive"] = predictive_table(sensitivity, specificity)
+        values["predictive"] = _predictive(sensitivity, specificity, prevalence)
         if prevalence is not None:
             values["workload_at_prevalence"] = workload(truth, called, prevalence=prevalence)
     return values
 
 
+def _predictive(sensitivity: Interval, specificity: Interval, asked: float | None) -> list[Values]:
+    """Predictive values; their bounds are those where both rates stand at their own bounds."""
+    shares = sorted({*PREVALENCES, *([asked] if asked else [])})
+    at, low, high = (
+        predictive_table(getattr(sensitivity, bound), getattr(specificity, bound), shares)
+        for bound in ("estimate", "low", "high")
+    )
+    return [
+        {
+            "prevalence": row.prevalence,
+            "ppv": {"estimate": row.ppv, "low": least.ppv, "high": most.ppv},
+            "npv": {"estimate": row.npv, "low": least.npv, "high": most.npv},
+            "flagged_per_1000": row.flagged_per_1000,
+            "missed_per_1000": row.missed_per_1000,
+        }
+        for row, least, most in zip(at, low, high, strict=True)
+    ]
+
+
 def _grading(judged: Judged, prevalence: float | None, draws: int, seed: int) -> Values | None:
-    """Confusion of classes, F1 and kappa; classes that either side folds are folded."""
-    calls = [slide.called for slide in judged.slides]
-    if not judged.slides or any(call is None for call in calls):
+    """Measures of the called classes; None where a slide's call is not known."""
+    calls = [slide.called for slide in judged.slides if slide.called is not None]
+    if not judged.slides or len(calls) < len(judged.slides):
         return None
-    known = {name for slide in judged.slides for name in slide.probabilities}
-    classes = shared_classes([*judged.labels, *known])
-    truth = [place_in(label, classes) for label in judged.labels]
-    called = [place_in(str(call), classes) for call in calls]
-    table = confusion(truth, called, classes)
-    place = {name: number for number, name in enumerate(classes)}
-    rows, columns = np.array([place[n] for n in truth]), np.array([place[n] for n in called])
-
-    def drawn_f1(drawn: NDArray[np.intp]) -> float:
-        flat = np.bincount(rows[drawn] * len(classes) + columns[drawn], minlength=table.size)
-        return macro_f1(flat.reshape(table.shape))
-
-    values: Values = {
-        "classes": classes,
-        "never_called": [n for n in classes if not any(n == place_in(k, classes) for k in known)],
-        "table": table,
-        **_agreement(table),
-        "macro_f1": bootstrap(drawn_f1, np.arange(rows.size), strata=truth, draws=draws, seed=seed),
-    }
-    if prevalence is not None and judged.both:
-        positive = np.array([name != NEGATIVE for name in classes])
-        counts = counts_at_prevalence(table.sum(axis=1), positive, prevalence)
-        scaled = reweighted(table, counts)
-        values["at_prevalence"] = {
-            **_agreement(scaled), "macro_f1": macro_f1(scaled), "prevalence": prevalence,
-        }  # fmt: skip
-    return values
-
-
-def _agreement(table: NDArray[Any]) -> Values:
-    return {
-        "f1": f1_by_class(table),
-        "kappa": cohen_kappa(table),
-        "kappa_linear": cohen_kappa(table, "linear"),
-        "kappa_quadratic": cohen_kappa(table, "quadratic"),
-    }
+    return measure_grading(
+        judged.labels,
+        calls,
+        {name for slide in judged.slides for name in slide.probabilities},
+        prevalence=prevalence if judged.both else None,
+        draws=draws,
+        seed=seed,
+    )
 
 
 def _at_specificity(judged: Judged) -> Values | None:
@@ -277,6 +264,7 @@ def _calibration(judged: Judged, prevalence: float | None) -> Values | None:
     cooled = temper(both, temperature)[:, 1]
     return {
         "ece_equal_mass": diagram.ece,
+        "ece_by_chance": ece_by_chance(p, bins=BINS) if weights is None else None,
         "ece_equal_width": reliability(truth, p, bins=BINS, scheme="width", weights=weights).ece,
         "brier": brier_score(truth, p, weights),
         "temperature": temperature,

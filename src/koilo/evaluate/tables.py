@@ -131,9 +131,23 @@ def _classes(locked: Mapping[str, Any] | None) -> Table | None:
 def _predictive(locked: Mapping[str, Any] | None) -> Table | None:
     if locked is None or "predictive" not in locked:
         return None
-    columns = ("prevalence", "ppv", "npv", "flagged_per_1000", "missed_per_1000")
-    rows = [[row[name] for name in columns] for row in locked["predictive"]]
-    return Table("Predictive values at other prevalences", columns, rows)
+    columns = [
+        "prevalence",
+        *_spread("ppv"),
+        *_spread("npv"),
+        "flagged_per_1000",
+        "missed_per_1000",
+    ]
+    rows = [
+        [
+            row["prevalence"], *_bounds(row["ppv"]), *_bounds(row["npv"]),
+            row["flagged_per_1000"], row["missed_per_1000"],
+        ]
+        for row in locked["predictive"]
+    ]  # fmt: skip
+    return Table(
+        "Predictive values by prevalence; bounds where both rates stand at theirs", columns, rows
+    )
 
 
 def _confusion(grading: Mapping[str, Any] | None) -> Table | None:
@@ -142,8 +156,8 @@ def _confusion(grading: Mapping[str, Any] | None) -> Table | None:
     rows = zip(grading["classes"], grading["table"], grading["f1"], strict=True)
     return Table(
         "Truth (rows) against call (columns)",
-        ["truth", *grading["classes"], "f1"],
-        [[name, *counts, f1] for name, counts, f1 in rows],
+        ["truth", *grading["classes"], *_spread("f1")],
+        [[name, *counts, *_bounds(f1)] for name, counts, f1 in rows],
     )
 
 

@@ -148,7 +148,9 @@ def _draw(out: Path, found: LabelledSet, values: dict[str, Any]) -> list[str]:
         curves = {f"slides (AUC {area:.3f})": (judged.truth, judged.p)}
         figures.draw_roc(out / "roc.png", curves, points=dots)
         curve = DecisionCurve(**_arrays(values["decision_curve"]["curve"]))
-        figures.draw_decision_curve(out / "decision_curve.png", {"koilo": curve})
+        share = values["decision_curve"]["prevalence"]
+        name = "these scores" if share is None else f"these scores at a prevalence of {share:.0%}"
+        figures.draw_decision_curve(out / "decision_curve.png", {name: curve})
         drawn += ["roc.png", "decision_curve.png"]
     diagram = Reliability(**_arrays(values["calibration"]["diagram"]))
     figures.draw_reliability(out / "reliability.png", {"as it is": diagram})

@@ -85,7 +85,7 @@ def _score(values: Mapping[str, Any]) -> list[str]:
             ["AUC", span(ranking["auc"]), "DeLong"],
             [
                 "specificity at sensitivity 95 %", span(ranking["spec_at_sens95"]),
-                "threshold from this very set; bootstrap within classes",
+                "threshold from this very set; bootstrap within positives and negatives",
             ],
         ]  # fmt: skip
     if locked:
@@ -95,7 +95,10 @@ def _score(values: Mapping[str, Any]) -> list[str]:
     if calibration:
         cooled = _figure(calibration["ece_equal_mass_at_temperature"])
         rows += [
-            ["ECE, bins of equal mass", _figure(calibration["ece_equal_mass"]), ""],
+            [
+                "ECE, bins of equal mass", _figure(calibration["ece_equal_mass"]),
+                f"{_figure(calibration['ece_by_chance'])} on average if every p were right",
+            ],
             ["ECE, bins of equal width", _figure(calibration["ece_equal_width"]), ""],
             ["Brier score", _figure(calibration["brier"]), ""],
             [
@@ -103,9 +106,17 @@ def _score(values: Mapping[str, Any]) -> list[str]:
                 f"fitted here; ECE with it {cooled}, on the same slides",
             ],
         ]  # fmt: skip
+    shifted = values.get("calibration_at_prevalence")
+    if shifted:
+        said = f"p shifted and slides weighted to a prevalence of {shifted['prevalence']:.0%}"
+        rows.append(["ECE, bins of equal mass", _figure(shifted["ece_equal_mass"]), said])
     notes = [] if ranking else ["No AUC and no specificity: a class is absent.\n"]
-    notes += [] if locked else ["No locked threshold came with the scores.\n"]
-    return [*notes, markdown(Table("Measures with 95 % intervals", ["measure", "", "how"], rows))]
+    slides = values["slides"]
+    if not locked:
+        missing = f"{slides['n_without_threshold']} of the {slides['n_judged']} judged slides"
+        notes.append(f"No locked measures: {missing} came without a threshold.\n")
+    title = "Measures, with 95 % intervals in brackets"
+    return [*notes, markdown(Table(title, ["measure", "", "how"], rows))]
 
 
 def _locked_rows(locked: Mapping[str, Any]) -> list[list[str]]:
@@ -114,8 +125,12 @@ def _locked_rows(locked: Mapping[str, Any]) -> list[list[str]]:
     rows = [
         ["sensitivity, locked", span(locked["sensitivity"]), f"threshold {thresholds}"],
         ["specificity, locked", span(locked["specificity"]), "the same threshold"],
-        ["negatives ruled out", _figure(load["negatives_ruled_out"]), "below the threshold"],
-        ["all slides ruled out", _figure(load["all_ruled_out"]), "in this set's mix"],
+        [
+            "all slides ruled out",
+            span(locked["ruled_out"]),
+            "below the threshold, in this set's mix",
+        ],
+        ["positive among the ruled out", _figure(load["missed_of_ruled_out"]), "in this set's mix"],
     ]
     if "workload_at_prevalence" in locked:
         other = locked["workload_at_prevalence"]
@@ -143,17 +158,19 @@ def _grading_rows(grading: Mapping[str, Any] | None) -> list[list[str]]:
     rows = [["macro-F1", span(grading["macro_f1"]), "bootstrap within classes"]]
     if grading["never_called"]:
         rows[0][2] += f"; the model never calls {', '.join(grading['never_called'])}"
+    control = _figure(grading["always_negative"]["macro_f1"])
     rows += [
-        ["Cohen's kappa", _figure(grading["kappa"]), "classes as in the table"],
-        ["kappa, linear", _figure(grading["kappa_linear"]), "classes by gravity"],
-        ["kappa, quadratic", _figure(grading["kappa_quadratic"]), "classes by gravity"],
+        ["macro-F1, every slide called NILM", control, "the control; its kappa is 0"],
+        ["Cohen's kappa", span(grading["kappa"]), "classes as in the table"],
+        ["kappa, linear", span(grading["kappa_linear"]), "classes by gravity"],
+        ["kappa, quadratic", span(grading["kappa_quadratic"]), "classes by gravity"],
     ]
     if "at_prevalence" in grading:
         other = grading["at_prevalence"]
         said = f"reweighted to a prevalence of {other['prevalence']:.0%}"
         rows += [
-            ["macro-F1", _figure(other["macro_f1"]), said],
-            ["Cohen's kappa", _figure(other["kappa"]), said],
+            ["macro-F1", span(other["macro_f1"]), said],
+            ["Cohen's kappa", span(other["kappa"]), said],
         ]
     return rows
 
