@@ -84,7 +84,7 @@ def draw_auc_by_distance(path: Path, points: Mapping[str, Sequence[CentrePoint]]
     for panel, (method, centres) in zip(panels, points.items(), strict=True):
         x = -np.inf
         for point in centres:
-            x = max(point.distance, x + 0.008)  # two centres at one distance stand side by side
+            x = max(point.distance, x + 0.014)  # two centres at one distance stand side by side
             panel.plot([x, x], [point.auc.low, point.auc.high], color=COLOURS[0], linewidth=1.2)
             panel.plot(x, point.auc.estimate, "o", color=COLOURS[0], label="unseen colours")
             panel.plot(x, point.twin_auc, "D", markerfacecolor="white", color=COLOURS[2],

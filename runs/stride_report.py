@@ -26,7 +26,7 @@ from koilo.evaluate.scores import auc, sensitivity_specificity
 from koilo.files import write_json
 from koilo.train.record import git_commit
 from stride import COLOUR, METHODS, judged_folder, run_folder, tuned_rates
-from stride_scores import Table
+from stride_scores import Floats, Table
 
 SPLITS = ("test", "unseen", "unseen_twin")
 MOVED = 0.005
@@ -88,9 +88,11 @@ def main() -> None:
     }
     picture = options.out.with_name(f"{options.out.stem}_curves.png")
     curves = {
-        f"{method} {seed}": curve(folder, method, seed)
+        method: {
+            f"seed {seed}": curve(folder, method, seed)
+            for folder, seed in _places(options.outs, table, method)
+        }
         for method in table.methods
-        for folder, seed in _places(options.outs, table, method)
     }
     draw_learning_curves(picture, curves, measure="validation AUC")
     write_json(options.out, page(table, converged, options) | {"pictures": [picture.name]})
@@ -135,6 +137,8 @@ def page(table: Table, converged: dict[str, bool], options: argparse.Namespace) 
             "Synthetic slides, drawn to be hard for the reasons for which real ones are: no "
             "clinical claim rests on them. spec@sens95 takes its threshold from the evaluated set "
             "(the paper's measure); locked is the threshold of validation, unchanged.",
+            "Intervals are over slides, for these trainings: what another seed would give is seen "
+            "in the columns of each seed alone.",
             "A method that did not converge judges nothing.",
             f"Not run: {', '.join(missing) or 'nothing'}. {_how_tuned(table, options.outs)}",
         ],
@@ -154,14 +158,15 @@ def _how_tuned(table: Table, outs: list[Path]) -> str:
 
 
 def methods(table: Table, split: str, converged: dict[str, bool]) -> dict[str, Any]:
-    positive = table.positive(split)
+    positive, strata = table.positive(split), np.array(table.labels(split))
     rows = []
     for method in table.methods:
         scores = table.scores(method, split)
         cells: list[Any] = [method, len(scores)]
         for measure in MEASURES.values():
-            found = mean_over_seeds(positive, scores, measure, draws=DRAWS)
-            cells.append(f"{found.estimate:.3f} ({found.low:.3f} – {found.high:.3f})")
+            found = mean_over_seeds(positive, scores, measure, strata=strata, draws=DRAWS)
+            each = ", ".join(f"{measure(positive, row):.3f}" for row in scores)
+            cells += [f"{found.estimate:.3f} ({found.low:.3f} – {found.high:.3f})", each]
         margins = table.margins(method, split)
         locked = [sensitivity_specificity(positive, row, 0.0) for row in margins]
         cells += [round(float(v), 3) for v in np.mean(locked, axis=0)]
@@ -169,7 +174,7 @@ def methods(table: Table, split: str, converged: dict[str, bool]) -> dict[str, A
     columns = [
         "method",
         "seeds",
-        *MEASURES,
+        *(name for measure in MEASURES for name in (measure, f"{measure} of each seed")),
         "locked sensitivity",
         "locked specificity",
         "converged",
@@ -202,19 +207,23 @@ def recovered(table: Table) -> dict[str, Any]:
     """
     if "swift" not in table.methods or "unseen_twin" not in table.splits:
         return {"columns": ["method"], "rows": []}
+    positive, swift = table.positive("unseen"), table.scores("swift", "unseen")
 
-    def value(method: str, split: str, measure: str) -> float:
-        positive = table.positive(split)
-        return float(np.mean([MEASURES[measure](positive, s) for s in table.scores(method, split)]))
+    def over_swift(scores: Floats, measure: str) -> dict[str, float | None]:
+        strata = np.array(table.labels("unseen"))
+        return paired_difference(
+            positive, scores, swift, MEASURES[measure], strata=strata, draws=DRAWS
+        ).as_dict()
 
+    # Twins stand in the order of their slides: the same cells, so the same draws.
+    gaps = {name: over_swift(table.scores("swift", "unseen_twin"), name) for name in MEASURES}
     rows = []
     for method in (name for name in COLOUR if name in table.methods):
         row: list[Any] = [method]
-        for measure in MEASURES:
-            unseen = value("swift", "unseen", measure)
-            gap = value("swift", "unseen_twin", measure) - unseen
-            gain = value(method, "unseen", measure) - unseen
-            row += [round(gap, 3), round(gain, 3), round(gain / gap, 2) if gap > 0 else "no gap"]
+        for measure, gap in gaps.items():
+            gain, whole = over_swift(table.scores(method, "unseen"), measure), gap["estimate"]
+            share = round(gain["estimate"] / whole, 2) if whole > 0 else "no gap"
+            row += [gap, gain, share]
         rows.append(row)
     parts = ("SWIFT's gap", "gain", "recovered")
     columns = [f"{measure}: {part}" for measure in MEASURES for part in parts]

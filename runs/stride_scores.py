@@ -30,6 +30,11 @@ class RunScores:
     threshold: float
     """locked on validation"""
 
+    @property
+    def slides(self) -> tuple[tuple[str, ...], ...]:
+        """What is the same for all runs on one cohort."""
+        return self.slide_ids, self.centres, self.labels
+
 
 class Table:
     """Scores of every method, seed and split, as read from the CSV files."""
@@ -121,7 +126,12 @@ class Table:
                 p=np.array([[float(row[name]) for name in names] for row in own]),
                 threshold=float(own[0]["threshold"]),
             )
+            if not ((run.p_positive >= 0) & (run.p_positive <= 1)).all():
+                raise SystemExit(f"{path}: a p_positive of {split} is not between 0 and 1.")
             other = next((r for (_, _, s), r in self.runs.items() if s == split), run)
-            if other.slide_ids != run.slide_ids:
+            # Cohorts of two seeds name their slides alike.
+            if other.slides != run.slides:
                 raise SystemExit(f"{path} is of another cohort: its slides of {split} differ.")
+            if (method, int(seed), split) in self.runs:
+                raise SystemExit(f"{path}: another folder has scores of {method}, seed {seed}.")
             self.runs[method, int(seed), split] = run

@@ -95,8 +95,34 @@ def test_the_report_is_made_from_scores_alone(
     assert [row[0] for row in shares] == list(stride.COLOUR)
     positive = [label != "NILM" for label in table.labels("unseen")]
     won = [auc(positive, table.scores(name, "unseen")[0]) for name in ("random_shift", "swift")]
-    assert shares[1][2] == pytest.approx(won[0] - won[1], abs=5e-4)
+    assert shares[1][2]["estimate"] == pytest.approx(won[0] - won[1], abs=1e-4)
+    assert shares[1][2]["low"] <= shares[1][2]["estimate"] <= shares[1][2]["high"]
     assert len(page["tables"]["Methods, split unseen"]["rows"]) == len(stride.METHODS)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda row: row | {"label": "LSIL" if row["label"] == "NILM" else "NILM"},
+            "another cohort",
+        ),
+        (lambda row: row | {"p_positive": "nan"}, "not between 0 and 1"),
+        (lambda row: row, "another folder has scores of swift, seed 1"),
+    ],
+)
+def test_scores_that_do_not_belong_together_are_refused(
+    out: Path, tmp_path: Path, change, said: str
+) -> None:
+    with open(out / "scores" / "swift_1.csv", newline="") as handle:
+        rows = [change(row) for row in csv.DictReader(handle)]
+    (tmp_path / "scores").mkdir()
+    with open(tmp_path / "scores" / "swift_1.csv", "w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    with pytest.raises(SystemExit, match=said):
+        stride_scores.Table([out, tmp_path])
 
 
 def test_a_cohort_without_unseen_centres_is_scored_and_reported_for_what_it_has(
