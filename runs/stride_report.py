@@ -21,6 +21,7 @@ import numpy as np
 from koilo.datasets.crop_store import open_crop_store
 from koilo.evaluate.comparison import mean_over_seeds, paired_difference
 from koilo.evaluate.figures import draw_learning_curves
+from koilo.evaluate.intervals import Interval
 from koilo.evaluate.operating_point import specificity_at
 from koilo.evaluate.scores import auc, sensitivity_specificity
 from koilo.files import write_json
@@ -209,11 +210,11 @@ def recovered(table: Table) -> dict[str, Any]:
         return {"columns": ["method"], "rows": []}
     positive, swift = table.positive("unseen"), table.scores("swift", "unseen")
 
-    def over_swift(scores: Floats, measure: str) -> dict[str, float | None]:
+    def over_swift(scores: Floats, measure: str) -> Interval:
         strata = np.array(table.labels("unseen"))
         return paired_difference(
             positive, scores, swift, MEASURES[measure], strata=strata, draws=DRAWS
-        ).as_dict()
+        )
 
     # Twins stand in the order of their slides: the same cells, so the same draws.
     gaps = {name: over_swift(table.scores("swift", "unseen_twin"), name) for name in MEASURES}
@@ -221,9 +222,9 @@ def recovered(table: Table) -> dict[str, Any]:
     for method in (name for name in COLOUR if name in table.methods):
         row: list[Any] = [method]
         for measure, gap in gaps.items():
-            gain, whole = over_swift(table.scores(method, "unseen"), measure), gap["estimate"]
-            share = round(gain["estimate"] / whole, 2) if whole > 0 else "no gap"
-            row += [gap, gain, share]
+            gain = over_swift(table.scores(method, "unseen"), measure)
+            share = round(gain.estimate / gap.estimate, 2) if gap.estimate > 0 else "no gap"
+            row += [gap.as_dict(), gain.as_dict(), share]
         rows.append(row)
     parts = ("SWIFT's gap", "gain", "recovered")
     columns = [f"{measure}: {part}" for measure in MEASURES for part in parts]
