@@ -88,9 +88,11 @@ def main() -> None:
     }
     picture = options.out.with_name(f"{options.out.stem}_curves.png")
     curves = {
-        f"{method} {seed}": curve(folder, method, seed)
+        method: {
+            f"seed {seed}": curve(folder, method, seed)
+            for folder, seed in _places(options.outs, table, method)
+        }
         for method in table.methods
-        for folder, seed in _places(options.outs, table, method)
     }
     draw_learning_curves(picture, curves, measure="validation AUC")
     write_json(options.out, page(table, converged, options) | {"pictures": [picture.name]})

@@ -190,30 +190,31 @@ def draw_centres(path: Path, rows: Sequence[CentreRow]) -> None:
 
 
 def draw_learning_curves(
-    path: Path, curves: Mapping[str, tuple[ArrayLike, ArrayLike]], *, measure: str
+    path: Path,
+    curves: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]],
+    *,
+    measure: str,
 ) -> None:
-    """A measure over training.
+    """A measure over training, a panel a method: all have one axis of the measure.
 
     Args:
         path: ``.png`` or ``.svg``.
-        curves: name in the legend -> steps (T,) and values (T,).
+        curves: method -> name of a run in the legend -> steps (T,) and values (T,).
         measure: what the values are, for the axis.
 
     Raises:
         DependencyError: matplotlib is not installed.
         OutputError: the file cannot be written.
     """
-
-    def draw(axes: Any) -> None:
-        for number, (name, (steps, values)) in enumerate(curves.items()):
-            style = "-" if number < len(_COLOURS) else "--"
-            axes.plot(steps, values, style, color=_colour(number), linewidth=1.4, label=name)
-        axes.set_xlabel("step")
-        axes.set_ylabel(measure)
-        # Beside the axes: eleven methods' names would lie upon their curves.
-        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-
-    _save(path, (6.6, 3.8), draw)
+    figure, panels = _panels(len(curves), sharey=True)
+    for panel, (method, runs) in zip(panels, curves.items(), strict=False):
+        for number, (name, (steps, values)) in enumerate(runs.items()):
+            panel.plot(steps, values, color=_colour(number), linewidth=1.4, label=name)
+        panel.set_title(method, fontsize=8)
+    panels[0].legend(frameon=False, fontsize=8)
+    figure.supxlabel("step", fontsize=9)
+    figure.supylabel(measure, fontsize=9)
+    _write(path, figure)
 
 
 def draw_samples(path: Path, samples: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> None:
@@ -233,23 +234,30 @@ def draw_samples(path: Path, samples: Mapping[str, tuple[ArrayLike, ArrayLike]])
         for name, (a, b) in samples.items()
     }
     drawn = {name: both for name, both in finite.items() if min(v.size for v in both)}
-    n_columns = min(3, max(len(drawn), 1))
-    n_rows = max(-(-len(drawn) // n_columns), 1)
-    size = (3.2 * n_columns, 2.3 * n_rows + 0.3)
-    figure = _figure_class()(figsize=size, layout="constrained")
-    panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    figure, panels = _panels(len(drawn))
     for panel, (name, both) in zip(panels, drawn.items(), strict=False):
         for number, (side, values) in enumerate(zip("AB", both, strict=True)):
             share = np.arange(1, values.size + 1) / values.size
             panel.step(values, share, where="post", color=_colour(number), label=side)
         panel.set_title(name, fontsize=8)
         panel.set_ylim(0, 1.02)
+    panels[0].legend(frameon=False, fontsize=8)
+    _write(path, figure)
+
+
+def _panels(n: int, *, sharey: bool = False) -> tuple[Any, Any]:
+    """A figure of ``n`` small axes, three in a row; the rest of the last row is empty."""
+    n_columns = min(3, max(n, 1))
+    n_rows = max(-(-n // n_columns), 1)
+    size = (3.2 * n_columns, 2.3 * n_rows + 0.3)
+    figure = _figure_class()(figsize=size, layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, squeeze=False, sharey=sharey).ravel()
+    for panel in panels:
         panel.tick_params(labelsize=7)
         panel.spines[["top", "right"]].set_visible(False)
-    panels[0].legend(frameon=False, fontsize=8)
-    for panel in panels[len(drawn) :]:
+    for panel in panels[n:]:
         panel.set_visible(False)
-    _write(path, figure)
+    return figure, panels
 
 
 def _save(path: Path, size_inch: tuple[float, float], draw: Callable[[Any], None]) -> None:
