@@ -48,10 +48,10 @@ class SwiftModel(nn.Module):
     def restart(self, *, averaged: bool) -> None:
         """Make the chosen parts the student and what follows it: a further stage begins there."""
         net, head = self.parts(averaged=averaged)
-        for own in (self.student, self.teacher):
-            own.load_state_dict(net.state_dict())
-        for own in (self.head, self.head_average):
-            own.load_state_dict(head.state_dict())
+        self.student.load_state_dict(net.state_dict())
+        self.teacher.load_state_dict(net.state_dict())
+        self.head.load_state_dict(head.state_dict())
+        self.head_average.load_state_dict(head.state_dict())
 
 
 def build_swift_model(

@@ -204,8 +204,8 @@ def _card(config: OrganismsConfig, source: Bundle, figures: Mapping[str, float])
 `koilo train organisms` added a head to bundle {source.name} ({source.sha256[:12]}). It learnt from
 **drawn** organisms alone and was never measured on real ones; on CRIC's real cells a head trained
 like this raised half of the normal ones as clue cells (docs/results.md). It sees only the cells
-that the detector kept as suspicious of a lesion, so its silence says nothing. Under each threshold stay
-{config.specificity:.0%} of the crops without that organism, on {config.locking_centres} drawn
+that the detector kept as suspicious of a lesion, so its silence says nothing. Under each threshold
+stay {config.specificity:.0%} of the crops without that organism, on {config.locking_centres} drawn
 centres; on {config.unseen_centres} further ones:
 
 | organism | AUC | sensitivity | specificity |
