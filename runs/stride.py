@@ -34,6 +34,7 @@ from koilo.train.stages import (
     Scores,
     build_model,
     fit_head,
+    restart_at_better,
     score_store,
     train_swift_stage,
     write_scores,
@@ -164,11 +165,18 @@ class Study:
             settings = replace(self.plan.settings, **JOINT[method])
             return self._joint(method, self.start(), settings, self.plan.joint)
         settings = replace(self.plan.settings, colour=COLOUR[method])
-        return self._joint(method, self.model("swift"), settings, self.plan.colour)
+        return self._joint(method, self._best_of("swift"), settings, self.plan.colour)
 
     def start(self) -> SwiftModel:
         """Two stages with the short head: where the joint methods begin."""
         return self._head("two_stage", self._cells("two_stage"), "head", self.plan.head)
+
+    def _best_of(self, method: str) -> SwiftModel:
+        """A finished joint method's model, begun anew at what is judged of it."""
+        model = self.model(method)
+        told = json.loads((self._folder(method) / "metrics.json").read_text())["metrics"]
+        restart_at_better(model, told)
+        return model
 
     def _cells(self, method: str) -> SwiftModel:
         """A network of cells taught on labelled ones; its head knows nothing yet."""

@@ -193,8 +193,8 @@ def test_figures_are_written_by_their_ending(tmp_path: Path) -> None:
     steps = np.arange(5)
     for ending, start in (("png", b"\x89PNG"), ("svg", b"<?xml")):
         path = tmp_path / f"curve.{ending}"
-        runs = {"swift": {"seed 1": (steps, steps / 5), "seed 2": (steps, steps / 6)}}
-        figures.draw_learning_curves(path, runs, measure="AUC")
+        curves = {"swift": {"seed 1": (steps, steps / 5)}, "continued": {}}
+        figures.draw_learning_curves(path, curves, measure="AUC")
         assert path.read_bytes().startswith(start)
     figures.draw_samples(tmp_path / "s.svg", {"p": ([0.1, np.nan], [0.3]), "none": ([], [1.0])})
     figures.draw_confusion(tmp_path / "c.svg", [[3, 0], [0, 0]], ["NILM", "HSIL"])

@@ -17,6 +17,7 @@ from koilo.errors import ConfigError, TrainingError
 from koilo.train import LoopConfig, Progress, fit
 from koilo.train.joint import Classes, JointBatch, JointSampler
 from koilo.train.recipes.swift import COLOURS, SwiftRecipe, SwiftSettings
+from koilo.train.stages import restart_at_better
 from koilo.train.swift_model import SwiftModel, build_swift_model, judge_slides
 from tests.train.conftest import assert_same_bits, weights_of
 from tests.train.toy_store import make_toy_store
@@ -201,6 +202,31 @@ def test_slides_are_judged_by_student_and_head_or_by_both_averages(store: CropSt
     assert own.shape == (10, 6)
     assert np.allclose(own.sum(1), 1, atol=1e-5)
     assert np.allclose(own, averaged)  # before the first step they are copies
+
+
+@pytest.mark.parametrize(
+    ("metrics", "chosen"),
+    [
+        ({"student_auc": 0.8, "average_auc": 0.9}, "average"),
+        ({"student_auc": 0.9, "average_auc": 0.8}, "student"),
+        ({}, "student"),  # a validation split of one kind has no AUC
+    ],
+)
+def test_a_further_stage_begins_at_whichever_validation_prefers(
+    store: CropStore, metrics: dict[str, float], chosen: str
+) -> None:
+    model = make_recipe(store).model
+    assert isinstance(model, SwiftModel)
+    slides = store.of_split("validation")
+    with torch.no_grad():
+        for part in (model.teacher, model.head_average):
+            for weight in part.parameters():
+                weight.mul_(0.5)
+    wanted = judge_slides(*model.parts(averaged=chosen == "average"), store, slides, top_k=4)
+    restart_at_better(model, metrics)
+    for averaged in (False, True):
+        p = judge_slides(*model.parts(averaged=averaged), store, slides, top_k=4)
+        np.testing.assert_array_equal(p, wanted)
 
 
 @pytest.mark.parametrize(

@@ -195,11 +195,11 @@ def draw_learning_curves(
     *,
     measure: str,
 ) -> None:
-    """A measure over training, a panel a method: stages differ in length, so each has its steps.
+    """A measure over training, a panel a method: all have one axis of the measure.
 
     Args:
         path: ``.png`` or ``.svg``.
-        curves: title of the panel -> name in the legend -> steps (T,) and values (T,).
+        curves: method -> name of a run in the legend -> steps (T,) and values (T,).
         measure: what the values are, for the axis.
 
     Raises:
@@ -207,13 +207,13 @@ def draw_learning_curves(
         OutputError: the file cannot be written.
     """
     figure, panels = _panels(len(curves), sharey=True)
-    for panel, (title, runs) in zip(panels, curves.items(), strict=False):
+    for panel, (method, runs) in zip(panels, curves.items(), strict=False):
         for number, (name, (steps, values)) in enumerate(runs.items()):
-            panel.plot(steps, values, ".-", color=_colour(number), linewidth=1.2, label=name)
-        panel.set_title(title, fontsize=8)
-        panel.legend(frameon=False, fontsize=7)
-    figure.supxlabel("step", fontsize=8)
-    figure.supylabel(measure, fontsize=8)
+            panel.plot(steps, values, color=_colour(number), linewidth=1.4, label=name)
+        panel.set_title(method, fontsize=8)
+    panels[0].legend(frameon=False, fontsize=8)
+    figure.supxlabel("step", fontsize=9)
+    figure.supylabel(measure, fontsize=9)
     _write(path, figure)
 
 
@@ -242,21 +242,22 @@ def draw_samples(path: Path, samples: Mapping[str, tuple[ArrayLike, ArrayLike]])
         panel.set_title(name, fontsize=8)
         panel.set_ylim(0, 1.02)
     panels[0].legend(frameon=False, fontsize=8)
-    figure.supylabel("share of slides at or below", fontsize=8)
+    figure.supylabel("share of slides at or below", fontsize=9)
     _write(path, figure)
 
 
 def _panels(n: int, *, sharey: bool = False) -> tuple[Any, Any]:
-    """A figure and its panels, three in a row; those beyond ``n`` are hidden."""
+    """A figure of ``n`` small axes, three in a row; the rest of the last row is empty."""
     n_columns = min(3, max(n, 1))
     n_rows = max(-(-n // n_columns), 1)
     size = (3.2 * n_columns, 2.3 * n_rows + 0.3)
     figure = _figure_class()(figsize=size, layout="constrained")
     panels = figure.subplots(n_rows, n_columns, squeeze=False, sharey=sharey).ravel()
-    for number, panel in enumerate(panels):
+    for panel in panels:
         panel.tick_params(labelsize=7)
         panel.spines[["top", "right"]].set_visible(False)
-        panel.set_visible(number < n)
+    for panel in panels[n:]:
+        panel.set_visible(False)
     return figure, panels
 
 

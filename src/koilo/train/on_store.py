@@ -26,6 +26,7 @@ from koilo.train.stages import (
     Scores,
     build_model,
     fit_head,
+    restart_at_better,
     score_store,
     train_swift_stage,
     write_scores,
@@ -120,6 +121,7 @@ def run_stages(config: SwiftConfig, store: CropStore, model: SwiftModel) -> None
     if config.colour is not None:
         moved = settings.colour if settings.colour != "none" else "adversarial"
         coloured = replace(settings, colour=moved)
+        restart_at_better(model, result.metrics)
         result = train_swift_stage(
             model, store, classes, coloured, config.colour, out / "4-colour", [result.weights]
         )

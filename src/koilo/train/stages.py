@@ -168,6 +168,14 @@ def measure_both(
     return {name: float(value) for name, value in values.items() if np.isfinite(value)}
 
 
+def restart_at_better(model: SwiftModel, metrics: Mapping[str, float]) -> None:
+    """Begin a further stage at what is judged of a finished one: its student or its averages.
+
+    ``metrics`` are the finished stage's, by `measure_both`; the better validation AUC decides.
+    """
+    model.restart(averaged=metrics.get("average_auc", 0.0) > metrics.get("student_auc", 0.0))
+
+
 @dataclass(frozen=True)
 class Scores:
     """What a trained model says of every slide of a store, and the threshold it locked."""

@@ -45,6 +45,14 @@ class SwiftModel(nn.Module):
         """The cell network and head that belong together: both averages, or neither."""
         return (self.teacher, self.head_average) if averaged else (self.student, self.head)
 
+    def restart(self, *, averaged: bool) -> None:
+        """Make the chosen parts the student and what follows it: a further stage begins there."""
+        net, head = self.parts(averaged=averaged)
+        self.student.load_state_dict(net.state_dict())
+        self.teacher.load_state_dict(net.state_dict())
+        self.head.load_state_dict(head.state_dict())
+        self.head_average.load_state_dict(head.state_dict())
+
 
 def build_swift_model(
     classes: Classes,

@@ -4,7 +4,9 @@ Crops are drawn from phantom centres, some with an organism in them, and run onc
 cell classifier; only the head learns. Thresholds are locked on further centres, and what is
 measured is measured on centres that neither saw. The bundle with the head is a new one, in
 ``OUT/bundle``.
-Phantoms show what a textbook says of an organism: how the head does on real slides is not known.
+Phantoms show what a textbook says of an organism: on real cells such a head raises many false
+alarms (half of CRIC's normal cells as clue cells, docs/results.md), and on real organisms it is
+unmeasured.
 """
 
 from __future__ import annotations
@@ -200,9 +202,10 @@ def _card(config: OrganismsConfig, source: Bundle, figures: Mapping[str, float])
 ## Organisms: a hint at where to look
 
 `koilo train organisms` added a head to bundle {source.name} ({source.sha256[:12]}). It learnt from
-**drawn** organisms alone and was never measured on real ones. It sees only the cells that the
-detector kept as suspicious of a lesion, so its silence says nothing. Under each threshold stay
-{config.specificity:.0%} of the crops without that organism, on {config.locking_centres} drawn
+**drawn** organisms alone and was never measured on real ones; on CRIC's real cells a head trained
+like this raised half of the normal ones as clue cells (docs/results.md). It sees only the cells
+that the detector kept as suspicious of a lesion, so its silence says nothing. Under each threshold
+stay {config.specificity:.0%} of the crops without that organism, on {config.locking_centres} drawn
 centres; on {config.unseen_centres} further ones:
 
 | organism | AUC | sensitivity | specificity |
