@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -89,6 +90,17 @@ def test_json_refuses_what_json_cannot_say(tmp_path):
     write_json(tmp_path / "a.json", {"größe": [1, None]})
     assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"größe": [1, None]}
     assert "größe" in (tmp_path / "a.json").read_text("utf-8")
+
+
+def test_a_full_disk_leaves_no_probe_either(tmp_path, monkeypatch):
+    def full(path, data):
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(type(tmp_path), "write_bytes", full)
+    with pytest.raises(OutputError, match="disk is full"):
+        ensure_folder(tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_ensure_folder_leaves_no_probe(tmp_path):

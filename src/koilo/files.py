@@ -87,8 +87,10 @@ def ensure_folder(path: Path) -> Path:
     with output_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".koilo-probe-{os.getpid()}"
-        probe.write_bytes(b"koilo")
-        probe.unlink()
+        try:
+            probe.write_bytes(b"koilo")
+        finally:
+            probe.unlink(missing_ok=True)
     return path
 
 

@@ -87,15 +87,6 @@ def test_a_slide_label_outside_bethesda_is_refused(tmp_path: Path) -> None:
         write(tmp_path, slides=[replace(SLIDES[0], label="CIN2"), *SLIDES[1:]])
 
 
-def test_labels_take_the_class_that_contains_them(tmp_path: Path) -> None:
-    scc = [replace(slide, label="SCC") for slide in SLIDES[1:3]]
-    write(tmp_path, [SLIDES[0], *scc, SLIDES[3]])
-    store = open_crop_store(tmp_path).with_classes(["NILM", "LSIL", "HSIL+SCC"])
-    assert [slide.label for slide in store.slides] == ["NILM", "HSIL+SCC", "HSIL+SCC", "LSIL"]
-    with pytest.raises(ManifestError, match=r"slide b is labelled SCC, .* NILM, LSIL, HSIL"):
-        open_crop_store(tmp_path).with_classes(["NILM", "LSIL", "HSIL"])
-
-
 def test_twins_and_cases_may_not_lie_in_two_splits(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="leak"):
         write(tmp_path, slides=[*SLIDES[:2], replace(SLIDES[2], split="train"), SLIDES[3]])

@@ -20,9 +20,9 @@ def test_raw_slides_become_a_bundle_that_screens_them(tmp_path: Path) -> None:
     manifest = tmp_path / "raw" / "manifest.csv"
     rows = list(csv.DictReader(manifest.open()))
     for row, split in zip(rows, ("train", "train", "validation", "validation"), strict=True):
-        row["split"] = split
+        row |= {"split": split, "label": "NILM" if row["label"] == "NILM" else "HSIL+SCC"}
     with manifest.open("w", newline="") as handle:
-        writer = csv.DictWriter(handle, list(rows[0]))
+        writer = csv.DictWriter(handle, list(rows[0] | {"split": ""}))
         writer.writeheader()
         writer.writerows(rows)
     koilo("data", "bags", manifest, "--out", tmp_path / "store", "--top-k", 16, "--crop-px", 32,

@@ -19,7 +19,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from koilo.datasets.splits import refuse_shared_groups
 from koilo.errors import ManifestError
 from koilo.files import atomic_path, ensure_folder, output_errors, write_json, write_text
-from koilo.taxonomy import class_map, fold_members
+from koilo.taxonomy import fold_members
 
 FORMAT = 1
 _PART = "crops.part.npy"
@@ -92,25 +92,6 @@ class CropStore:
         """Rows of the cells of these splits that carry a given label."""
         chosen = [slide.slide_id for slide in self.of_split(*splits)]
         return np.flatnonzero((self.cells.given != "") & np.isin(self.cells.slide_id, chosen))
-
-    def with_classes(self, classes: Sequence[str]) -> CropStore:
-        """The store with each slide's label as the class that contains it: HSIL in HSIL+SCC.
-
-        Raises:
-            ManifestError: a label lies in none of them.
-        """
-        return replace(self, slides=tuple(self._folded(slide, classes) for slide in self.slides))
-
-    def _folded(self, slide: StoredSlide, classes: Sequence[str]) -> StoredSlide:
-        try:
-            (place,) = class_map([slide.label], classes)
-        except ValueError as error:
-            raise ManifestError(
-                f"{self.folder}: slide {slide.slide_id} is labelled {slide.label}, which lies in "
-                f"none of the slide classes {', '.join(classes)}. Correct the label in its "
-                "manifest.csv, or set the classes (net.classes)."
-            ) from error
-        return replace(slide, label=classes[place])
 
     @cached_property
     def _bags(self) -> dict[str, tuple[int, int]]:

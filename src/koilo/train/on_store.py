@@ -76,14 +76,14 @@ def train_swift(config: SwiftConfig) -> None:
     """Train cells and slides end to end on a crop store, and write a bundle.
 
     Raises:
-        ManifestError: the store is not whole, or a slide's label lies in none of the classes.
+        ManifestError: the store is not whole.
         BundleError: the detector's bundle is missing or unfit.
         ConfigError: encoder, head or one of their settings is unknown.
         TrainingError: the store cannot be trained on, the start does not fit, or training cannot
             go on.
         OutputError: ``config.out`` cannot be written.
     """
-    store = open_crop_store(config.store).with_classes(config.net.classes.slides)
+    store = open_crop_store(config.store)
     load_bundle(config.detector)
     model = build_model(config.net, config.loop.seed)
     if config.start is not None:
