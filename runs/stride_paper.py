@@ -113,7 +113,8 @@ def notes(table: Table) -> list[str]:
         "and its confusions are of the most probable class; confusions at a threshold are NILM "
         "below it, else the most probable of the others.",
         "Sensitivity and specificity of a centre have Wilson's interval on the mean count of the "
-        "seeds, all else an interval over draws of slides within the truth. ROC curves and "
+        "seeds, its AUC one over draws of slides within the truth, all else over draws within "
+        "classes. ROC curves and "
         f"confusions are those of seed {table.all_seeds[0]}.",
     ]
 
@@ -145,7 +146,7 @@ def paper_tables(
         "Missed slides of unseen centres, locked threshold (S-51)": missed_table(table, "unseen"),
         "All slides of unseen centres, locked threshold (S-51)": calls_table(table, "unseen"),
         **{
-            f"Workload at the locked threshold, {split} (S-54)": workload_table(table, split)
+            f"Workload at the locked threshold, {split} (S-54)": workload_table(table, split, draws)
             for split in ("test", "unseen")
         },
     }

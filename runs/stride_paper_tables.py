@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,15 @@ from numpy.typing import NDArray
 from koilo.evaluate.comparison import mean_over_seeds, paired_difference
 from koilo.evaluate.measures import EQUAL_SPECIFICITY
 from koilo.evaluate.operating_point import specificity_at, threshold_at_specificity
-from koilo.evaluate.predictive import predictive_table
+from koilo.evaluate.predictive import PredictiveRow, predictive_table
 from koilo.evaluate.scores import auc, sensitivity_specificity
-from koilo.evaluate.workload import workload
+from koilo.evaluate.workload import Workload, workload
 from stride import COLOUR, METHODS
 from stride_centres import mean_count, missed_by_class
 from stride_grades import PREVALENCE, count_calls, true_classes
 from stride_scores import Table
+
+Bools = NDArray[np.bool_]
 
 ABLATIONS = ("two_stage", "slide_ft", "swift_no_cam", "swift", *COLOUR)
 INSIDE = ("two_stage", "slide_ft", "swift_no_cam", "swift", "ceiling")
@@ -86,25 +89,51 @@ def equal_table(table: Table, split: str, draws: int) -> dict[str, Any]:
     return {"columns": columns, "rows": rows}
 
 
-def workload_table(table: Table, split: str) -> dict[str, Any]:
+def workload_table(table: Table, split: str, draws: int) -> dict[str, Any]:
     """What a reader is spared, and what a call means, averaged over seeds."""
-    columns = ["method", "sensitivity", "NILM slides ruled out", "all slides ruled out",
-               "positive among the ruled out", "PPV", "NPV", "missed of 1,000"]  # fmt: skip
-    positive = table.positive(split)
     rows: list[list[Any]] = []
+    positive, strata = table.positive(split), np.array(table.labels(split))
     for method in METHODS:
         if method not in table.methods:
-            rows.append([method, "not run", *[None] * (len(columns) - 2)])
+            rows.append([method, "not run", *[None] * (len(AT_WORK) - 1)])
             continue
-        values = []
-        for called in table.margins(method, split) >= 0:
-            sensitivity, specificity = sensitivity_specificity(positive, called, 0.5)
-            spared = workload(positive, called, prevalence=PREVALENCE)
-            (means,) = predictive_table(sensitivity, specificity, [PREVALENCE])
-            values.append(
-                [sensitivity, spared.negatives_ruled_out, spared.all_ruled_out,
-                 spared.missed_of_ruled_out, means.ppv, means.npv, means.missed_per_1000]
-            )  # fmt: skip
-        averaged = np.mean(np.array(values, dtype=float), axis=0)
-        rows.append([method, *(None if np.isnan(v) else round(float(v), 3) for v in averaged)])
-    return {"columns": columns, "rows": rows}
+        margins = table.margins(method, split)
+        found = [
+            mean_over_seeds(
+                positive,
+                margins,
+                lambda truth, margin, measure=measure: measure(truth, margin >= 0),
+                strata=strata,
+                draws=draws,
+            )
+            for measure in AT_WORK.values()
+        ]
+        rows.append([method, *(each.as_dict() for each in found)])
+    return {"columns": ["method", *AT_WORK], "rows": rows}
+
+
+def _spared(truth: Bools, called: Bools) -> Workload:
+    return workload(truth, called, prevalence=PREVALENCE)
+
+
+def _meaning(truth: Bools, called: Bools) -> PredictiveRow:
+    (row,) = predictive_table(*sensitivity_specificity(truth, called, 0.5), [PREVALENCE])
+    return row
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+AT_WORK: dict[str, Callable[[Bools, Bools], float]] = {
+    "sensitivity": lambda *of: sensitivity_specificity(*of, 0.5)[0],
+    "NILM slides ruled out": lambda *of: _spared(*of).negatives_ruled_out,
+    "all slides ruled out": lambda *of: _spared(*of).all_ruled_out,
+    "positive among the ruled out": lambda truth, called: (
+        _spared(truth, called).missed_of_ruled_out
+    ),
+    "PPV": lambda *of: _number(_meaning(*of).ppv),
+    "NPV": lambda *of: _number(_meaning(*of).npv),
+    "missed of 1,000": lambda *of: _meaning(*of).missed_per_1000,
+}
+"""Measures of truth (N,) and calls (N,), at `PREVALENCE`."""

@@ -163,3 +163,15 @@ def test_the_page_is_whole_where_most_methods_are_missing(
     for table in told["tables"].values():
         widths = {len(row) for row in table.get("rows", [])}
         assert widths <= {len(table.get("columns", []))}
+
+
+def test_workload_is_that_of_the_calls_at_the_papers_prevalence(table: Table) -> None:
+    made = stride_paper_tables.workload_table(table, "test", 20)
+    rows = {row[0]: dict(zip(made["columns"], row, strict=True)) for row in made["rows"]}
+    found = {name: cell["estimate"] for name, cell in rows["two_stage"].items() if name != "method"}
+    assert found["sensitivity"] == pytest.approx(0.6)  # two of five positive classes are missed
+    assert found["all slides ruled out"] == pytest.approx(0.79 + 0.4 * 0.21, abs=1e-4)
+    assert found["NPV"] == pytest.approx(0.79 / (0.79 + 0.4 * 0.21), abs=1e-4)
+    assert found["positive among the ruled out"] == pytest.approx(1 - found["NPV"], abs=2e-4)
+    assert found["missed of 1,000"] == pytest.approx(84)
+    assert rows["ceiling"]["sensitivity"] == "not run"
