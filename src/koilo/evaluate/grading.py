@@ -16,8 +16,10 @@ from koilo.evaluate.scores import confusion, f1_by_class, macro_f1, reweighted
 from koilo.taxonomy import NEGATIVE
 
 Counts = NDArray[Any]
+Measure = Callable[[Counts], float]
+"""Of a confusion table (C, C)."""
 
-_MEASURES: dict[str, Callable[[Counts], float]] = {
+_MEASURES: dict[str, Measure] = {
     "macro_f1": macro_f1,
     "kappa": cohen_kappa,
     "kappa_linear": lambda table: cohen_kappa(table, "linear"),
@@ -50,9 +52,7 @@ def measure_grading(
     truth = np.array([classes.index(place_in(name, classes)) for name in labels])  # (N,)
     called = np.array([classes.index(place_in(name, classes)) for name in calls])  # (N,)
 
-    def drawn(measure: Callable[[Counts], float]) -> Interval:
-        """Of a measure of the confusion table."""
-
+    def drawn(measure: Measure) -> Interval:
         def of_rows(rows: NDArray[np.intp]) -> float:
             flat = np.bincount(truth[rows] * len(classes) + called[rows], minlength=table.size)
             return measure(flat.reshape(table.shape))
@@ -60,14 +60,12 @@ def measure_grading(
         return bootstrap(of_rows, np.arange(truth.size), strata=truth, draws=draws, seed=seed)
 
     table = confusion([classes[i] for i in truth], [classes[i] for i in called], classes)
-    callable_ = {place_in(name, classes) for name in known}
+    can_be_called = {place_in(name, classes) for name in known}
     values: dict[str, Any] = {
         "classes": classes,
-        "never_called": [name for name in classes if name not in callable_],
+        "never_called": [name for name in classes if name not in can_be_called],
         "table": table,
-        "f1": [
-            drawn(lambda counts, i=i: float(f1_by_class(counts)[i])) for i in range(len(classes))
-        ],
+        "f1": [drawn(_f1_of(place)) for place in range(len(classes))],
         **{name: drawn(measure) for name, measure in _MEASURES.items()},
         "always_negative": {"macro_f1": macro_f1(_always_negative(table))},
     }
@@ -77,12 +75,18 @@ def measure_grading(
         values["at_prevalence"] = {
             "prevalence": prevalence,
             "f1": f1_by_class(reweighted(table, counts)),
-            **{
-                name: drawn(lambda own, measure=measure: measure(reweighted(own, counts)))
-                for name, measure in _MEASURES.items()
-            },
+            **{name: drawn(_at(counts, measure)) for name, measure in _MEASURES.items()},
         }
     return values
+
+
+def _f1_of(place: int) -> Measure:
+    return lambda table: float(f1_by_class(table)[place])
+
+
+def _at(class_counts: Counts, measure: Measure) -> Measure:
+    """A measure of tables that are brought to other class counts (C,)."""
+    return lambda table: measure(reweighted(table, class_counts))
 
 
 def _always_negative(table: Counts) -> Counts:
