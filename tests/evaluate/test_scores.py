@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, roc_auc_score, roc_curve
 
+from koilo.evaluate.decision_curve import decision_curve
 from koilo.evaluate.scores import (
     auc,
     confusion,
@@ -49,6 +50,13 @@ def test_auc_of_one_class_alone_is_nan():
 
 def test_a_score_at_the_threshold_is_called_positive():
     assert sensitivity_specificity([1, 1, 0, 0], [0.5, 0.4, 0.5, 0.1], 0.5) == (0.5, 0.5)
+
+
+def test_a_score_that_is_no_number_is_never_called_negative():
+    with pytest.raises(ValueError, match="no number"):
+        sensitivity_specificity([1, 1, 0], [0.5, np.nan, 0.1], 0.5)
+    with pytest.raises(ValueError, match="no number"):
+        decision_curve([1, 1, 0], [0.5, np.nan, 0.1])
 
 
 @given(st.lists(st.tuples(st.sampled_from(CLASSES), st.sampled_from(CLASSES)), min_size=1))

@@ -41,12 +41,14 @@ def decision_curve(
         prevalence: share of positives of the population; None: that of the set.
 
     Raises:
-        ValueError: a threshold is not between 0 and 1, or the set lacks a class.
+        ValueError: a threshold is not between 0 and 1, a p is no number, or the set lacks a class.
     """
     positive, values = np.asarray(truth, dtype=bool), np.asarray(p, dtype=float)
     steps = np.arange(1, 61) / 100 if thresholds is None else np.asarray(thresholds, dtype=float)
     if ((steps <= 0) | (steps >= 1)).any():
         raise ValueError("a threshold probability lies between 0 and 1, bounds left out.")
+    if np.isnan(values).any():
+        raise ValueError("a probability is no number; leave slides without a result out.")
     if positive.all() or not positive.any():
         raise ValueError("a decision curve needs positives and negatives.")
     share = float(positive.mean()) if prevalence is None else prevalence

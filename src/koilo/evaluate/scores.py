@@ -35,9 +35,14 @@ def sensitivity_specificity(
     """Sensitivity and specificity where ``score >= threshold`` is called positive.
 
     Either is NaN where its class is absent.
+
+    Raises:
+        ValueError: a score is no number: it would count as called negative.
     """
-    positive = np.asarray(truth, dtype=bool)
-    called = np.asarray(score, dtype=float) >= threshold
+    positive, scores = np.asarray(truth, dtype=bool), np.asarray(score, dtype=float)
+    if np.isnan(scores).any():
+        raise ValueError("a score is no number; leave slides without a result out")
+    called = scores >= threshold
     return _share(called[positive]), _share(~called[~positive])
 
 
