@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from koilo.evaluate.centres import CentreRow
+from koilo.evaluate.centres import NONE, CentreRow
 from koilo.evaluate.comparison import mean_over_seeds
 from koilo.evaluate.operating_point import specificity_at
 from koilo.evaluate.proportions import share_interval
@@ -43,9 +43,9 @@ def centre_rows(table: Table, method: str, split: str, draws: int) -> list[Centr
                 mean_over_seeds(positive, scores, auc, draws=draws),
                 share_interval(float(hits), n_positive),
                 share_interval(float(passed), n - n_positive),
-                float(np.mean([specificity_at(positive, row) for row in scores]))
+                mean_over_seeds(positive, scores, specificity_at, draws=draws)
                 if n_positive
-                else float("nan"),
+                else NONE,
             )
         )
     return rows

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from koilo.evaluate.comparison import mean_over_seeds
 from koilo.evaluate.delong import auc_interval
 from koilo.evaluate.intervals import Interval
 from koilo.evaluate.operating_point import specificity_at
@@ -17,7 +18,8 @@ from koilo.evaluate.scores import auc
 UNKNOWN = "unknown"
 """The centre of slides for which none is given."""
 
-_NONE = Interval(float("nan"), float("nan"), float("nan"))
+NONE = Interval(float("nan"), float("nan"), float("nan"))
+"""Where slides do not allow a figure."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,18 @@ class CentreRow:
     auc: Interval
     sensitivity: Interval
     specificity: Interval
-    spec_at_sens95: float
+    spec_at_sens95: Interval
     """specificity at the threshold taken from this centre's own slides: not a locked one"""
 
 
 def by_centre(
-    centres: Sequence[str], truth: ArrayLike, score: ArrayLike, called: ArrayLike | None
+    centres: Sequence[str],
+    truth: ArrayLike,
+    score: ArrayLike,
+    called: ArrayLike | None,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
 ) -> tuple[CentreRow, ...]:
     """The table, centres by name, then one row ``all`` where there are several.
 
@@ -44,20 +52,29 @@ def by_centre(
         truth: (N,) booleans, True = positive.
         score: (N,) higher = more suspicious.
         called: (N,) booleans, at or above the locked threshold; None where none is known.
+        draws: resamples of the bootstrap, within positives and negatives.
+        seed: of the draws.
     """
     names = np.asarray(centres, dtype=object)
     positive, scores = np.asarray(truth, dtype=bool), np.asarray(score, dtype=float)
     flags = None if called is None else np.asarray(called, dtype=bool)
-    rows = [
-        _row(str(name), positive[own], scores[own], None if flags is None else flags[own])
-        for name in sorted(set(centres))
-        for own in [names == name]
-    ]
-    return (*rows, _row("all", positive, scores, flags)) if len(rows) > 1 else tuple(rows)
+    parts = [(str(name), names == name) for name in sorted(set(centres))]
+    if len(parts) > 1:
+        parts.append(("all", np.ones(positive.size, dtype=bool)))
+    return tuple(
+        _row(name, positive[own], scores[own], None if flags is None else flags[own], draws, seed)
+        for name, own in parts
+    )
 
 
-def _row(centre: str, positive: ArrayLike, score: ArrayLike, called: ArrayLike | None) -> CentreRow:
-    truth, flags = np.asarray(positive), None if called is None else np.asarray(called)
+def _row(
+    centre: str,
+    truth: NDArray[np.bool_],
+    score: NDArray[np.float64],
+    flags: NDArray[np.bool_] | None,
+    draws: int,
+    seed: int,
+) -> CentreRow:
     n_positive = int(truth.sum())
     n_negative = truth.size - n_positive
     enough = min(n_positive, n_negative) >= 2
@@ -67,7 +84,9 @@ def _row(centre: str, positive: ArrayLike, score: ArrayLike, called: ArrayLike |
         truth.size,
         n_positive,
         auc_interval(truth, score) if enough else Interval(area, float("nan"), float("nan")),
-        _NONE if flags is None else share_interval(int(flags[truth].sum()), n_positive),
-        _NONE if flags is None else share_interval(int((~flags[~truth]).sum()), n_negative),
-        specificity_at(truth, score) if n_positive else float("nan"),
+        NONE if flags is None else share_interval(int(flags[truth].sum()), n_positive),
+        NONE if flags is None else share_interval(int((~flags[~truth]).sum()), n_negative),
+        mean_over_seeds(truth, score, specificity_at, draws=draws, seed=seed)
+        if n_positive
+        else NONE,
     )

@@ -20,10 +20,11 @@ from koilo.evaluate.calibration import (
     temper,
 )
 from koilo.evaluate.centres import UNKNOWN, by_centre
+from koilo.evaluate.comparison import mean_over_seeds
 from koilo.evaluate.decision_curve import decision_curve
 from koilo.evaluate.delong import auc_interval
 from koilo.evaluate.grading import measure_grading
-from koilo.evaluate.intervals import Interval, bootstrap
+from koilo.evaluate.intervals import Interval
 from koilo.evaluate.operating_point import specificity_at, threshold_at_specificity
 from koilo.evaluate.predictive import PREVALENCES, predictive_table
 from koilo.evaluate.prevalence import prevalence_weights
@@ -95,7 +96,9 @@ def measure_set(
         "at_equal_specificity": _at_specificity(judged),
         "calibration": _calibration(judged, None),
         "decision_curve": _net_benefit(judged, prevalence),
-        "centres": list(by_centre(centres, judged.truth, judged.p, judged.called)),
+        "centres": list(
+            by_centre(centres, judged.truth, judged.p, judged.called, draws=draws, seed=seed)
+        ),
     }
     if prevalence is not None and judged.both:
         values["calibration_at_prevalence"] = _calibration(judged, prevalence)
@@ -153,12 +156,8 @@ def _ranking(judged: Judged, draws: int, seed: int) -> Values | None:
     area = float(auc(judged.truth, judged.p))
     return {
         "auc": auc_interval(judged.truth, judged.p) if n_each > 1 else _alone(area),
-        "spec_at_sens95": bootstrap(
-            lambda drawn: specificity_at(judged.truth[drawn], judged.p[drawn]),
-            np.arange(judged.p.size),
-            strata=judged.truth,
-            draws=draws,
-            seed=seed,
+        "spec_at_sens95": mean_over_seeds(
+            judged.truth, judged.p, specificity_at, draws=draws, seed=seed
         ),
     }
 

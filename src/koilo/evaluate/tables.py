@@ -100,15 +100,16 @@ def _bounds(interval: Mapping[str, Any]) -> tuple[Any, Any, Any]:
 
 def _centres(rows: Sequence[Mapping[str, Any]]) -> Table:
     columns = ["centre", "n", "n_positive"]
-    for name in ("auc", "sensitivity", "specificity"):
+    for name in ("auc", "sensitivity", "specificity", "spec_at_sens95"):
         columns += _spread(name)
     return Table(
         "By centre",
-        [*columns, "spec_at_sens95"],
+        columns,
         [
             [
                 row["centre"], row["n"], row["n_positive"], *_bounds(row["auc"]),
-                *_bounds(row["sensitivity"]), *_bounds(row["specificity"]), row["spec_at_sens95"],
+                *_bounds(row["sensitivity"]), *_bounds(row["specificity"]),
+                *_bounds(row["spec_at_sens95"]),
             ]
             for row in rows
         ],

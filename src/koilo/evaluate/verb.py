@@ -159,9 +159,9 @@ def _draw(out: Path, found: LabelledSet, values: dict[str, Any]) -> list[str]:
     if grading:
         figures.draw_confusion(out / "confusion.png", grading["table"], grading["classes"])
         drawn.append("confusion.png")
-    rows = by_centre(
-        [slide.centre or UNKNOWN for slide in judged.slides], judged.truth, judged.p, judged.called
-    )
+    names = [slide.centre or UNKNOWN for slide in judged.slides]
+    # The picture does not show what is drawn by resampling.
+    rows = by_centre(names, judged.truth, judged.p, judged.called, draws=1)
     if len(rows) > 1:
         figures.draw_centres(out / "centres.png", rows)
         drawn.append("centres.png")
