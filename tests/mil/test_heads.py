@@ -202,3 +202,11 @@ def test_the_shift_of_the_evidence_head_moves_no_slide_past_another() -> None:
 def test_the_evidence_head_refuses_more_slide_classes_than_cell_classes() -> None:
     with pytest.raises(ConfigError, match="cannot fill"):
         build_head("evidence", 3, 5, {})
+
+
+def test_half_precision_around_the_evidence_head_leaves_sure_cells_finite() -> None:
+    p = torch.tensor([[0.9999, 0.00006, 0.00004], [0.9, 0.06, 0.04]])
+    head, mask = build_head("evidence", 3, 2, {}), torch.ones(1, 2, dtype=torch.bool)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, _ = head(p.log().unsqueeze(0), mask)
+    assert torch.equal(logits, head(p.log().unsqueeze(0), mask)[0])

@@ -35,9 +35,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> CropStore:
     return make_toy_store(tmp_path_factory.mktemp("store"))
 
 
-def make_recipe(store: CropStore, settings: SwiftSettings = TOY) -> SwiftRecipe:
+def make_recipe(
+    store: CropStore, settings: SwiftSettings = TOY, *, drop_path: float = 0.0
+) -> SwiftRecipe:
     torch.manual_seed(0)
-    config = {"widths": (4, 6, 8, 8), "depths": (1, 1, 1, 1), "drop_path": 0.0}
+    config = {"widths": (4, 6, 8, 8), "depths": (1, 1, 1, 1), "drop_path": drop_path}
     model = build_swift_model(CLASSES, encoder_config=config, head_config={"hidden": 8})
     sampler = JointSampler(store, CLASSES, n_cells=settings.n_cells, n_slides=settings.n_slides,
                            top_k=settings.top_k, labels=settings.labels)  # fmt: skip
@@ -118,10 +120,16 @@ def test_every_colour_option_steps_and_those_that_move_add_a_loss(
     assert all(torch.isfinite(loss).all() for loss in losses.values())
 
 
-def test_the_adversarial_pass_starts_from_the_clean_one(store: CropStore) -> None:
+@pytest.mark.parametrize("drop_path", [0.0, 0.5])
+def test_the_adversarial_pass_starts_from_the_clean_one(store: CropStore, drop_path: float) -> None:
     settings = replace(TOY, colour="adversarial", colour_radius=0.0)
-    losses, _ = step(make_recipe(store, settings))
-    # Same dropout mask and no shift: the two passes are one.
+    recipe = make_recipe(store, settings, drop_path=drop_path)
+    with torch.no_grad():
+        for name, weight in recipe.model.named_parameters():
+            if "layer_scale" in name:
+                weight.fill_(1.0)  # at 1e-6, where it begins, a skipped block is not missed
+    losses, _ = step(recipe)
+    # Same dropout mask, same blocks skipped and no shift: the two passes are one.
     assert float(losses["colour"].detach()) == pytest.approx(
         float(losses["slide"].detach()), rel=1e-4
     )

@@ -24,6 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from koilo.errors import ConfigError
 from koilo.mil.cam import CAMS, cell_maps, relative_maps
+from koilo.runtime import full_precision
 from koilo.train.batches import IndexedBatches, batch_rng
 from koilo.train.colour import jitter_stain, random_shift, shift_colours, steepest_shift
 from koilo.train.ema import follow, keep_share
@@ -143,6 +144,7 @@ class SwiftRecipe:
         colours = _Colours.draw(self.settings.colour, len(bags), bags.device, chance)
         state = _chance_state(bags.device)
         z, z_bags = self._encode(strong.cells, colours.unmoved(strong.bags), batch.valid)
+        drew = not torch.equal(state, _chance_state(bags.device))
         losses: dict[str, Tensor] = {}
         if "cell" in self.settings.terms:
             logits = self._model.student.head(z)
@@ -158,7 +160,9 @@ class SwiftRecipe:
             shift = self._shift(batch, slide_logits, colours)
             moved = shift_colours(strong.bags, shift, colours.in_hsv)
             with _same_chance(state, bags.device):
-                _, z_moved = self._encode(strong.cells[:0], moved, batch.valid)
+                # A trunk that drew (stochastic depth) meets all crops again, or its draws shift.
+                again = strong.cells if drew else strong.cells[:0]
+                _, z_moved = self._encode(again, moved, batch.valid)
                 logits = self._judge(z_moved, batch.valid)
             losses["colour"] = functional.cross_entropy(logits, batch.slide_labels)
         return losses
@@ -181,7 +185,7 @@ class SwiftRecipe:
         viewed = torch.zeros_like(bags)
         viewed[batch.valid] = both[len(batch.cells) :]
         if "stain" in settings.colour and len(bags):
-            viewed = jitter_stain(viewed, settings.stain_size, chance)
+            viewed = jitter_stain(viewed, batch.valid, settings.stain_size, chance)
         return _Strong(both[: len(batch.cells)], viewed)
 
     def _encode(self, cells: Tensor, bags: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
@@ -194,7 +198,7 @@ class SwiftRecipe:
 
     def _judge(self, z_bags: Tensor, valid: Tensor) -> Tensor:
         """Slide logits (B, C) in full precision."""
-        with torch.autocast(z_bags.device.type, enabled=False):
+        with full_precision(z_bags.device):
             logits, _ = self._model.head(z_bags, valid)
         return logits
 
@@ -258,7 +262,8 @@ class SwiftRecipe:
             n = len(slide_logits)
             return random_shift(n, radius, torch.default_generator).to(slide_logits.device)
         each = functional.cross_entropy(slide_logits, batch.slide_labels, reduction="sum")
-        (gradient,) = torch.autograd.grad(each, colours.zero, retain_graph=True)
+        with full_precision(each.device):
+            (gradient,) = torch.autograd.grad(each, colours.zero, retain_graph=True)
         return steepest_shift(gradient, radius)
 
 
