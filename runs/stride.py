@@ -187,7 +187,7 @@ class Study:
         settings = replace(plan.settings, terms=("cell",), n_cells=64, labels=TWO_STAGE[method])
         if not self._load(model, folder / "cells"):
             loop = self.loop_of(method, plan.cells)
-            train_swift_stage(model, self.store, plan.net.classes, settings, loop,
+            train_swift_stage(model, self.store, plan.net, settings, loop,
                               folder / "cells", self._start_files())  # fmt: skip
         return model
 
@@ -209,7 +209,7 @@ class Study:
         folder = self._folder(method)
         if not self._load(model, folder):
             loop = self.loop_of(method, loop)
-            train_swift_stage(model, self.store, self.plan.net.classes, settings, loop, folder)
+            train_swift_stage(model, self.store, self.plan.net, settings, loop, folder)
         return model
 
     def _start_files(self) -> tuple[Path, ...]:

@@ -247,6 +247,9 @@ def test_a_further_stage_begins_at_whichever_validation_prefers(
         {"n_slides": 0},
         {"terms": ("cell",), "n_cells": 0},
         {"teacher_decay": 1.0},
+        {"chunk": -1},
+        {"tau_cam": -0.1},
+        {"batches_per_epoch": 0},
     ],
 )
 def test_impossible_settings_are_refused(values: dict[str, object]) -> None:

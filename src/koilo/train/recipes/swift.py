@@ -98,8 +98,13 @@ class SwiftSettings:
             problems.append(
                 "top_k is at least 1, colour_radius at least 0, teacher_decay in [0, 1)"
             )
-        if self.young < 1:
-            problems.append(f"young is {self.young} (allowed: at least 1)")
+        lows = {"young": 1, "batches_per_epoch": 1, "chunk": 0, "stain_size": 0}
+        for name, low in lows.items():
+            if getattr(self, name) < low:
+                problems.append(f"{name} is {getattr(self, name)} (allowed: {low} or more)")
+        for name in ("tau_cam", "tau_teacher"):
+            if not 0 <= getattr(self, name) <= 1:
+                problems.append(f"{name} is {getattr(self, name)} (allowed: 0 to 1)")
         if problems:
             raise ConfigError(f"{'; '.join(problems)}. Correct the settings of swift.")
 
