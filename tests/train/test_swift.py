@@ -36,11 +36,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> CropStore:
 
 
 def make_recipe(
-    store: CropStore, settings: SwiftSettings = TOY, *, drop_path: float = 0.0
+    store: CropStore,
+    settings: SwiftSettings = TOY,
+    *,
+    drop_path: float = 0.0,
+    head: str = "dense_attention",
 ) -> SwiftRecipe:
     torch.manual_seed(0)
     config = {"widths": (4, 6, 8, 8), "depths": (1, 1, 1, 1), "drop_path": drop_path}
-    model = build_swift_model(CLASSES, encoder_config=config, head_config={"hidden": 8})
+    model = build_swift_model(CLASSES, encoder_config=config, head=head, head_config={"hidden": 8})
     sampler = JointSampler(store, CLASSES, n_cells=settings.n_cells, n_slides=settings.n_slides,
                            top_k=settings.top_k, labels=settings.labels)  # fmt: skip
     return SwiftRecipe(model, sampler, settings)
@@ -79,6 +83,14 @@ def test_each_loss_reaches_its_own_parts(
     losses, gradients = step(make_recipe(store, replace(TOY, terms=terms)))
     assert {name for name, loss in losses.items() if loss.requires_grad} == set(terms)
     assert parts_reached(gradients) == reached
+
+
+def test_a_head_that_learns_from_more_than_the_slides_class_does_so_here_too(
+    store: CropStore,
+) -> None:
+    losses, gradients = step(make_recipe(store, head="clam_sb"))
+    assert losses["cells"].requires_grad
+    assert gradients["head.cells.weight"].abs().max() > 0
 
 
 @pytest.mark.parametrize("colour", ["none", "adversarial"])
@@ -150,6 +162,17 @@ def test_the_teacher_follows_the_student_and_is_never_trained(store: CropStore) 
     model.train()
     assert not model.teacher.training
     assert not model.head_average.training
+
+
+def test_labels_are_counted_by_rule_and_class(store: CropStore) -> None:
+    losses, _ = step(make_recipe(store, replace(TOY, tau_teacher=0.0)))
+    by_class = {
+        rule: sum(float(losses[f"{rule}_{name}"]) for name in CLASSES.cells)
+        for rule in ("cam", "teacher")
+    }
+    assert by_class["cam"] + by_class["teacher"] == 2 * 6  # every cell is sure at 0
+    shares = sum(float(losses[f"cam_share_{kind}"]) for kind in ("positive", "nilm"))
+    assert by_class["cam"] == pytest.approx(6 * shares)
 
 
 def test_every_cell_of_a_nilm_slide_can_be_made_nilm(store: CropStore) -> None:

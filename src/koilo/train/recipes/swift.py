@@ -12,7 +12,7 @@ adversarial shift. Values that the paper leaves open are fields here; padding is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -159,6 +159,7 @@ class SwiftRecipe:
         slide_logits = self._judge(z_bags, batch.valid)
         if "slide" in self.settings.terms:
             losses["slide"] = functional.cross_entropy(slide_logits, batch.slide_labels)
+            losses |= self._losses_of_head(batch, z_bags)
         if "semi" in self.settings.terms:
             losses |= self._semi(batch, bags, z_bags, slide_logits, chance)
         if colours.move:
@@ -207,6 +208,12 @@ class SwiftRecipe:
             logits, _ = self._model.head(z_bags, valid)
         return logits
 
+    def _losses_of_head(self, batch: JointBatch, z_bags: Tensor) -> Mapping[str, Tensor]:
+        """What a head learns from besides the slide's class, as CLAM does; most have none."""
+        extra = getattr(self._model.head, "extra_losses", None)
+        with full_precision(z_bags.device):
+            return {} if extra is None else extra(z_bags, batch.valid, batch.slide_labels)
+
     def _semi(
         self,
         batch: JointBatch,
@@ -220,7 +227,7 @@ class SwiftRecipe:
         logits = self._model.student.head(z_bags[real])  # (M, C_c)
         count = joint_mean(real.sum())
         loss = masked_cross_entropy(logits, given.labels[real], given.mask[real], count)
-        return {"semi": loss, **_describe(given, batch)}
+        return {"semi": loss, **_describe(given, batch, self.sampler.classes.cells)}
 
     def label_cells(
         self,
@@ -323,10 +330,10 @@ def _all_nilm(given: PseudoLabels, batch: JointBatch) -> PseudoLabels:
     )
 
 
-def _describe(given: PseudoLabels, batch: JointBatch) -> dict[str, Tensor]:
-    """By rule and kind of slide: the share of cells labelled, and of these the share that is right.
+def _describe(given: PseudoLabels, batch: JointBatch, classes: Sequence[str]) -> dict[str, Tensor]:
+    """By rule and kind of slide the share of cells labelled, and by class how many.
 
-    The second only where the truth is known, as on phantoms, and a cell was labelled.
+    And how many could be judged, and are right: where the truth is known, as on phantoms.
     """
     known = batch.truth != UNKNOWN
     positive = (batch.slide_labels > 0).unsqueeze(1).expand_as(batch.valid)
@@ -341,6 +348,8 @@ def _describe(given: PseudoLabels, batch: JointBatch) -> dict[str, Tensor]:
             values[f"{rule}_judged_{kind}"] = judged.sum().float()
             right = judged & (given.labels == batch.truth)
             values[f"{rule}_right_{kind}"] = right.sum().float()
+        for number, name in enumerate(classes):
+            values[f"{rule}_{name}"] = (mask & (given.labels == number)).sum().float()
     return values
 
 
