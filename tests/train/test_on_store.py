@@ -78,6 +78,13 @@ def test_every_stage_leaves_its_run_and_every_slide_its_score(run: SwiftConfig) 
     assert float(rows[0]["p_positive"]) == pytest.approx(1 - float(rows[0]["p_NILM"]), abs=2e-6)
 
 
+def test_swift_may_begin_at_random_weights(run: SwiftConfig, tmp_path: Path) -> None:
+    train_swift(replace(run, out=tmp_path, two_stages=False, colour=None))
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [
+        "3-swift", "bundle",
+    ]  # fmt: skip
+
+
 def _p_columns(row: dict[str, str]) -> list[str]:
     return [name for name in row if name.startswith("p_") and name != "p_positive"]
 

@@ -16,7 +16,7 @@ from koilo.datasets.crop_store import CropStore
 from koilo.errors import ConfigError, TrainingError
 from koilo.train import LoopConfig, Progress, fit
 from koilo.train.joint import Classes, JointBatch, JointSampler
-from koilo.train.recipes.swift import COLOURS, SwiftRecipe, SwiftSettings
+from koilo.train.recipes.swift import COLOURS, SwiftRecipe, SwiftSettings, _Colours
 from koilo.train.stages import restart_at_better
 from koilo.train.swift_model import SwiftModel, build_swift_model, judge_slides
 from tests.train.conftest import assert_same_bits, weights_of
@@ -130,6 +130,16 @@ def test_every_colour_option_steps_and_those_that_move_add_a_loss(
     losses, _ = step(make_recipe(store, replace(TOY, colour=colour)))
     assert ("colour" in losses) == (colour in ("random", "adversarial", "adversarial_stain"))
     assert all(torch.isfinite(loss).all() for loss in losses.values())
+
+
+@pytest.mark.parametrize(("share", "spaces"), [(0.0, {False}), (1.0, {True})])
+def test_the_space_of_the_shift_is_drawn_for_each_slide_by_its_share(
+    share: float, spaces: set[bool]
+) -> None:
+    settings = replace(TOY, colour="adversarial", hsv_share=share)
+    chance = torch.Generator().manual_seed(0)
+    colours = _Colours.draw(settings, 20, torch.device("cpu"), chance)
+    assert set(colours.in_hsv.tolist()) == spaces
 
 
 @pytest.mark.parametrize("drop_path", [0.0, 0.5])

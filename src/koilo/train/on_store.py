@@ -68,6 +68,8 @@ class SwiftConfig:
     start: Path | None = None
     """starting weights of the trunk: safetensors, a bundle (folder or name), or a folder in the
     format of transformers"""
+    two_stages: bool = True
+    """stages 1 and 2 come first; false = SWIFT begins at random weights, as Algorithm 1 has it"""
     cells: LoopConfig = field(default_factory=lambda: _paper_loop(20_000))
     """stage 1: labelled cells"""
     head: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2_000, lr=1e-3, ema=0.99))
@@ -129,21 +131,9 @@ def refuse_unfit(store: CropStore, classes: Classes, settings: SwiftSettings) ->
 def run_stages(config: SwiftConfig, store: CropStore, model: SwiftModel) -> None:
     """All stages in their order; ``model`` holds the result."""
     net, settings, out = config.net, config.settings, config.out
-    start = start_files(config.start) if config.start else ()
-    alone = replace(settings, terms=("cell",), colour="none")
-    cells = train_swift_stage(model, store, net, alone, config.cells, out / "1-cells", start)
-    head = fit_head(
-        model,
-        store,
-        net,
-        top_k=settings.top_k,
-        loop=config.head,
-        out=out / "2-head",
-        start=[cells.weights],
-    )
+    begun = _two_stages(config, store, model) if config.two_stages else _start_files(config)
     plain = settings if config.colour is None else replace(settings, colour="none")
-    two_stage = [cells.weights, head.weights]
-    result = train_swift_stage(model, store, net, plain, config.loop, out / "3-swift", two_stage)
+    result = train_swift_stage(model, store, net, plain, config.loop, out / "3-swift", begun)
     if config.colour is not None:
         moved = settings.colour if settings.colour != "none" else "adversarial"
         coloured = replace(settings, colour=moved)
@@ -152,6 +142,29 @@ def run_stages(config: SwiftConfig, store: CropStore, model: SwiftModel) -> None
             model, store, net, coloured, config.colour, out / "4-colour", [result.weights]
         )
     write_json(out / "validation.json", result.metrics)
+
+
+def _two_stages(config: SwiftConfig, store: CropStore, model: SwiftModel) -> list[Path]:
+    """Teach cells, then a head on their frozen features; gives the files of what was learnt."""
+    alone = replace(config.settings, terms=("cell",), colour="none")
+    start = _start_files(config)
+    cells = train_swift_stage(
+        model, store, config.net, alone, config.cells, config.out / "1-cells", start
+    )
+    head = fit_head(
+        model,
+        store,
+        config.net,
+        top_k=config.settings.top_k,
+        loop=config.head,
+        out=config.out / "2-head",
+        start=[cells.weights],
+    )
+    return [cells.weights, head.weights]
+
+
+def _start_files(config: SwiftConfig) -> list[Path]:
+    return [] if config.start is None else list(start_files(config.start))
 
 
 def locked_point(scores: Scores, store: CropStore) -> dict[str, object]:

@@ -71,6 +71,8 @@ class SwiftSettings:
     """change of the bags' colours: none, random, stain, adversarial or adversarial_stain"""
     colour_radius: float = 0.1
     """length of the colour shift, in units of [0, 1] (paper 0.1)"""
+    hsv_share: float = 0.5
+    """probability that a slide's shift is one of hue, saturation, value, not of red, green, blue"""
     stain_size: float = 0.2
     """how far the stain augmentation goes"""
     batches_per_epoch: int = 100
@@ -102,7 +104,7 @@ class SwiftSettings:
         for name, low in lows.items():
             if getattr(self, name) < low:
                 problems.append(f"{name} is {getattr(self, name)} (allowed: {low} or more)")
-        for name in ("tau_cam", "tau_teacher"):
+        for name in ("tau_cam", "tau_teacher", "hsv_share"):
             if not 0 <= getattr(self, name) <= 1:
                 problems.append(f"{name} is {getattr(self, name)} (allowed: 0 to 1)")
         if problems:
@@ -146,7 +148,7 @@ class SwiftRecipe:
         chance = torch.default_generator  # seeded by the loop for this update
         bags = batch.bags.float() / 255  # (B, K, 3, P, P)
         strong = self._view(batch, bags, chance)
-        colours = _Colours.draw(self.settings.colour, len(bags), bags.device, chance)
+        colours = _Colours.draw(self.settings, len(bags), bags.device, chance)
         state = _chance_state(bags.device)
         z, z_bags = self._encode(strong.cells, colours.unmoved(strong.bags), batch.valid)
         drew = not torch.equal(state, _chance_state(bags.device))
@@ -295,9 +297,10 @@ class _Colours(NamedTuple):
 
     @classmethod
     def draw(
-        cls, colour: str, n_slides: int, device: torch.device, chance: torch.Generator
+        cls, settings: SwiftSettings, n_slides: int, device: torch.device, chance: torch.Generator
     ) -> _Colours:
-        in_hsv = torch.rand(n_slides, generator=chance) < 0.5
+        colour = settings.colour
+        in_hsv = torch.rand(n_slides, generator=chance) < settings.hsv_share
         adversarial = colour.startswith("adversarial") and n_slides > 0
         zero = torch.zeros(n_slides, 3, device=device, requires_grad=True) if adversarial else None
         return cls(adversarial or (colour == "random" and n_slides > 0), in_hsv, zero)
