@@ -1,0 +1,58 @@
+"""Heads by features and a swept field on a toy cohort: every row is there."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from koilo.datasets.crop_store import CropStore
+from koilo.mil import HEADS
+from koilo.mil.cheng import ChengRival, ChengSettings
+from tests.conftest import ROOT
+from tests.runs.toy_plan import PLAN
+from tests.train.toy_store import make_toy_store
+
+sys.path.insert(0, str(ROOT / "runs"))
+
+import stride_sweep
+import stride_tables
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> CropStore:
+    splits = ("train", "validation", "test", "unseen", "unseen_twin")
+    return make_toy_store(tmp_path_factory.mktemp("cohort"), n_slides=50, splits=splits)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("out")
+
+
+def test_each_head_and_rival_has_a_row_on_both_methods_features(
+    store: CropStore, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = ChengSettings(steps=2, lengths=(2,), weights=1, width=8)
+    monkeypatch.setattr(stride_tables, "ChengRival", partial(ChengRival, settings=small))
+    table = stride_tables.heads_table(store, PLAN, out, 1)
+    names = {*HEADS} - stride_tables.NOT_OF_FEATURES | {"Cheng 2021", "Zhu 2021"}
+    assert {(row[0], row[1]) for row in table["rows"]} == {
+        (method, name) for method in ("two_stage", "swift") for name in names
+    }
+    assert len(table["columns"]) == 2 + 2 * len(stride_tables.JUDGED)
+    assert all(0 <= value <= 1 for row in table["rows"] for value in row[2:])
+
+
+def test_a_sweep_has_a_row_a_value_and_is_not_trained_again(
+    store: CropStore, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stride_sweep, "cpu_plan", lambda **_: PLAN)
+    options = argparse.Namespace(cohort=store.folder, out=out, seed=1, smoke=True, threads=1)
+    rows = stride_sweep.sweep(options, "top_k", (2, 3))
+    assert [row[:2] for row in rows] == [["top_k", 2], ["top_k", 3]]
+    monkeypatch.setattr(stride_sweep, "train_swift_stage", None)
+    assert stride_sweep.sweep(options, "top_k", (2, 3)) == rows
