@@ -105,6 +105,18 @@ def test_chunks_give_the_plain_steps_losses_and_gradients(store: CropStore, colo
             assert torch.allclose(gradient, same[name], atol=1e-6), name
 
 
+@pytest.mark.parametrize("colour", COLOURS)
+def test_mixed_precision_gives_nearly_the_plain_steps_losses(store: CropStore, colour: str) -> None:
+    settings = replace(TOY, colour=colour, chunk=5)
+    plain, _ = step(make_recipe(store, settings))
+    with torch.autocast("cpu", torch.bfloat16):
+        halved, gradients = step(make_recipe(store, settings))
+    assert parts_reached(gradients) == {"student.trunk", "student.head", "head"}
+    for name in {"cell", "slide"} & set(plain):
+        assert halved[name].dtype == torch.float32
+        assert float(halved[name].detach()) == pytest.approx(float(plain[name].detach()), rel=0.02)
+
+
 def test_padding_takes_no_part(store: CropStore) -> None:
     settings = replace(TOY, terms=("slide", "semi"))
     recipe = make_recipe(store, settings)
