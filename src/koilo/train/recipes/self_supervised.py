@@ -227,7 +227,7 @@ class SelfSupervisedRecipe:
 def _refuse_tiny_views(config: SelfSupervisedConfig, crop_px: int, trunk: nn.Module) -> None:
     """Refuse small views that the trunk's last map would have no place for."""
     side_px = round(config.dino.local_share * crop_px)
-    least_px = int(trunk.strides[-1])  # type: ignore[index, arg-type]
+    least_px = int(trunk.strides[-1])  # type: ignore[index]
     if config.dino.local_views and side_px < least_px:
         raise ConfigError(
             f"dino.local_share {config.dino.local_share:g} of crops of {crop_px} px gives views of "
