@@ -22,6 +22,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from koilo.bundle import load_bundle
+from koilo.config import fingerprint
 from koilo.datasets.crop_store import CropStore, open_crop_store
 from koilo.encoders.starting import load_start, start_files
 from koilo.errors import ConfigError, KoiloError
@@ -29,6 +30,7 @@ from koilo.files import ensure_folder, write_json
 from koilo.progress import log, start_logging
 from koilo.train import LoopConfig
 from koilo.train.recipes.swift import SwiftSettings
+from koilo.train.record import hash_files
 from koilo.train.stages import (
     NetConfig,
     Scores,
@@ -39,6 +41,7 @@ from koilo.train.stages import (
     train_swift_stage,
     write_scores,
 )
+from koilo.train.stored_cells import store_files
 from koilo.train.swift_model import SwiftModel
 
 JUDGED = ("validation", "test", "unseen", "unseen_twin")
@@ -187,7 +190,7 @@ class Study:
         settings = replace(plan.settings, terms=("cell",), n_cells=64, labels=TWO_STAGE[method])
         if not self._load(model, folder / "cells"):
             loop = self.loop_of(method, plan.cells)
-            train_swift_stage(model, self.store, plan.net.classes, settings, loop,
+            train_swift_stage(model, self.store, plan.net, settings, loop,
                               folder / "cells", self._start_files())  # fmt: skip
         return model
 
@@ -209,7 +212,7 @@ class Study:
         folder = self._folder(method)
         if not self._load(model, folder):
             loop = self.loop_of(method, loop)
-            train_swift_stage(model, self.store, self.plan.net.classes, settings, loop, folder)
+            train_swift_stage(model, self.store, self.plan.net, settings, loop, folder)
         return model
 
     def _start_files(self) -> tuple[Path, ...]:
@@ -242,6 +245,24 @@ class Study:
         return score_store(
             self.model(method), self.store, plan.net.classes, plan.settings.top_k, SPLITS
         )
+
+
+def refuse_other_study(out: Path, store: CropStore, plan: Plan) -> None:
+    """Refuse an OUT of another cohort, start or sizes: what lies there would be taken as trained.
+
+    Raises:
+        ConfigError: ``out`` says so in its study.json.
+    """
+    begun = () if plan.start is None else start_files(plan.start)
+    hashes = hash_files([*store_files(store), *(path for path in begun if path.exists())])
+    own = fingerprint(replace(plan, start=None), *hashes.values())
+    path = out / "study.json"
+    if path.exists() and json.loads(path.read_text())["study"] != own:
+        raise ConfigError(
+            f"{out} holds models of another cohort, start or plan (--smoke has its own). One OUT "
+            "a study: name a new one, or give the command that made it."
+        )
+    write_json(path, {"study": own, "cohort": str(store.folder)})
 
 
 def tune(store: CropStore, plan: Plan, out: Path, seed: int, methods: list[str]) -> None:
@@ -285,6 +306,7 @@ def main() -> int:
         if options.start is not None:
             plan = replace(plan, start=options.start)
         scores_folder = ensure_folder(options.out / "scores")
+        refuse_other_study(options.out, store, plan)
         if options.tune:
             tune(store, plan, options.out, seeds[0], methods)
         rates = tuned_rates(options.out)

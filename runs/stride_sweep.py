@@ -71,8 +71,7 @@ def sweep(options: argparse.Namespace, name: str, values: tuple[float, ...]) -> 
         folder = options.out / "sweep" / str(options.seed) / f"{name}-{value:g}"
         if not (folder / "metrics.json").exists():
             loop = study.loop_of("swift", plan.joint)
-            classes = plan.net.classes
-            train_swift_stage(study.start(), store, classes, settings, loop, folder)
+            train_swift_stage(study.start(), store, plan.net, settings, loop, folder)
         metrics = json.loads((folder / "metrics.json").read_text())["metrics"]
         best = "average" if metrics["average_auc"] > metrics["student_auc"] else "student"
         row = [name, value, metrics[f"{best}_auc"], metrics[f"{best}_spec@sens95"]]

@@ -77,3 +77,11 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
             "Pass one of them."
         )
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """The context of what half precision spoils: pictures, maps of cells, similarities, inverses.
+
+    It lifts `autocast` within the block; what comes in halved stays so until it is cast.
+    """
+    return torch.autocast(device.type, enabled=False)

@@ -113,10 +113,10 @@ def test_an_unknown_argument_is_refused_with_those_allowed() -> None:
 
 
 def test_widths_and_blocks_must_agree() -> None:
-    with pytest.raises(ValueError, match="as many of each"):
+    with pytest.raises(ConfigError, match="as many of each"):
         build_encoder("plain", widths=(8, 16), blocks=(1,))
 
 
 def test_nanodet_has_one_to_four_stages() -> None:
-    with pytest.raises(ValueError, match="1 to 4"):
+    with pytest.raises(ConfigError, match="1 to 4"):
         build_encoder("nanodet", n_stages=5)

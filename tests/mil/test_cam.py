@@ -101,3 +101,13 @@ def test_an_unknown_map_is_refused(head: nn.Module) -> None:
     z, mask = bag()
     with pytest.raises(ConfigError, match=r"no activation map 'grad_cam'.*gradcam"):
         cell_maps(head(z, mask)[0], z, mask, torch.tensor([0, 0]), "grad_cam")
+
+
+@pytest.mark.parametrize("kind", CAMS)
+def test_half_precision_around_a_map_does_not_touch_it(head: nn.Module, kind: str) -> None:
+    z, mask = bag()
+    logits, _ = head(z, mask)
+    classes = torch.tensor([2, 0])
+    with torch.autocast("cpu", torch.bfloat16):
+        halved = cell_maps(logits, z, mask, classes, kind)
+    assert torch.equal(halved, cell_maps(logits, z, mask, classes, kind))

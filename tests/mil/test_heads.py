@@ -155,6 +155,20 @@ def test_the_dense_head_equals_the_specification_computed_cell_by_cell() -> None
         torch.testing.assert_close(attention[row, : len(bag.x)], weights.float(), **TOLERANCE)
 
 
+def test_layers_before_pooling_read_each_cell_and_give_a_bag_of_one_cell_the_same() -> None:
+    torch.manual_seed(3)
+    after = build_head("dense_attention", D, C, {"hidden": 6}).eval()
+    before = build_head("dense_attention", D, C, {"hidden": 6, "pre_pool": True}).eval()
+    before.load_state_dict(after.state_dict())
+    alone = collate(bags(1))[:2]
+    torch.testing.assert_close(before(*alone)[0], after(*alone)[0])
+    x, mask, _ = collate(bags(6))
+    logits, attention = before(x, mask)
+    each = torch.stack([after(cell.view(1, 1, D), mask[:1, :1])[0][0] for cell in x[0]])
+    torch.testing.assert_close(logits[0], attention[0] @ each, **TOLERANCE)  # the last is linear
+    assert not torch.allclose(logits, after(x, mask)[0], atol=1e-3)
+
+
 def test_the_dense_head_feels_a_shift_of_all_features_of_a_cell() -> None:
     """What a LayerNorm between cells and head would make exactly zero."""
     torch.manual_seed(4)
@@ -202,3 +216,11 @@ def test_the_shift_of_the_evidence_head_moves_no_slide_past_another() -> None:
 def test_the_evidence_head_refuses_more_slide_classes_than_cell_classes() -> None:
     with pytest.raises(ConfigError, match="cannot fill"):
         build_head("evidence", 3, 5, {})
+
+
+def test_half_precision_around_the_evidence_head_leaves_sure_cells_finite() -> None:
+    p = torch.tensor([[0.9999, 0.00006, 0.00004], [0.9, 0.06, 0.04]])
+    head, mask = build_head("evidence", 3, 2, {}), torch.ones(1, 2, dtype=torch.bool)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, _ = head(p.log().unsqueeze(0), mask)
+    assert torch.equal(logits, head(p.log().unsqueeze(0), mask)[0])

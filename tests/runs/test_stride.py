@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from koilo.datasets.crop_store import CropStore
+from koilo.errors import ConfigError
 from koilo.evaluate.scores import auc
 from koilo.train.stages import build_model, score_store, write_scores
 from tests.conftest import ROOT
@@ -154,6 +156,18 @@ def test_weights_to_begin_from_can_be_named_and_wrong_ones_are_refused(
     monkeypatch.setattr(sys, "argv", ["stride.py", *arguments, "--threads", "1"])
     assert stride.main() == 2
     assert f"The weights {start} do not fit" in capsys.readouterr().err
+
+
+def test_an_out_of_another_cohort_or_plan_is_refused_not_taken_as_trained(
+    store: CropStore, tmp_path: Path
+) -> None:
+    stride.refuse_other_study(tmp_path, store, PLAN)
+    stride.refuse_other_study(tmp_path, store, PLAN)
+    other = make_toy_store(tmp_path / "other", n_slides=50, seed=1)
+    longer = replace(PLAN, joint=replace(PLAN.joint, steps=9))
+    for cohort, plan in ((other, PLAN), (store, longer)):
+        with pytest.raises(ConfigError, match="another cohort, start or plan"):
+            stride.refuse_other_study(tmp_path, cohort, plan)
 
 
 def test_convergence_is_read_from_the_methods_own_run(out: Path) -> None:

@@ -25,6 +25,11 @@ def bags(n: int = 2) -> torch.Tensor:
     return torch.rand(n, 3, 3, 8, 8, generator=chance(1))
 
 
+def real(x: torch.Tensor) -> torch.Tensor:
+    """No padding."""
+    return torch.ones(x.shape[:2], dtype=torch.bool)
+
+
 @pytest.mark.parametrize("hsv", [True, False])
 def test_no_shift_changes_nothing(hsv: bool) -> None:
     x = bags()
@@ -77,9 +82,9 @@ def test_the_loss_rises_along_the_steepest_shift(hsv: bool) -> None:
 
 def test_stain_jitter_of_size_zero_changes_nothing_and_one_draw_moves_a_whole_slide() -> None:
     x = bags(6) * 0.7 + 0.2
-    assert torch.allclose(jitter_stain(x, 0.0, chance()), x, atol=2e-3)
+    assert torch.allclose(jitter_stain(x, real(x), 0.0, chance()), x, atol=2e-3)
     same = x[:1].expand(6, 3, 3, 8, 8)
-    moved = jitter_stain(same, 0.4, chance())
+    moved = jitter_stain(same, real(same), 0.4, chance())
     assert moved.min() >= 0
     assert moved.max() <= 1
     change = (moved - same).abs().mean((1, 2, 3, 4))
@@ -99,3 +104,18 @@ def test_macenkos_fit_finds_the_two_stains_that_a_picture_was_made_of() -> None:
     cosine = functional.normalize(fitted, dim=1) @ stains.T
     assert cosine.max(1).values.min() > 0.93
     assert _fitted_stains(torch.zeros(1, 40, 100, 3)) is None
+
+
+def test_half_precision_around_it_does_not_touch_a_new_stain() -> None:
+    x = bags(4) * 0.7 + 0.2
+    with torch.autocast("cpu", torch.bfloat16):
+        halved = jitter_stain(x, real(x), 0.2, chance())
+    assert torch.equal(halved, jitter_stain(x, real(x), 0.2, chance()))
+
+
+def test_padding_is_no_stain_to_fit() -> None:
+    x = bags(6) * 0.7 + 0.2
+    padded = torch.cat([x, torch.zeros_like(x)], 1)  # black: four fifths of all that is dark
+    valid = torch.cat([real(x), ~real(x)], 1)
+    moved = jitter_stain(padded, valid, 0.4, chance())
+    assert torch.allclose(moved[:, :3], jitter_stain(x, real(x), 0.4, chance()), atol=1e-6)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from koilo.datasets.crop_store import CropStore
-from koilo.errors import TrainingError
-from koilo.train.joint import UNKNOWN, Classes, JointSampler, class_numbers
+from koilo.errors import ConfigError, TrainingError
+from koilo.train.joint import UNKNOWN, Classes, JointSampler, class_numbers, fold_slides
 from tests.train.toy_store import CELLS_A_SLIDE, SIDE, make_toy_store
 
 CLASSES = Classes()
@@ -104,3 +104,31 @@ def test_what_cannot_be_trained_on_is_refused_in_one_line(store: CropStore) -> N
     )
     with pytest.raises(TrainingError, match="no labelled cell"):
         sampler(unlabelled, n_cells=2, n_slides=0)
+
+
+def test_slides_are_labelled_by_their_fold_and_those_of_several_classes_by_the_worst(
+    store: CropStore,
+) -> None:
+    change = {"HSIL+SCC": "SCC", "ASC-H": "ASC-H+LSIL", "LSIL": "HSIL"}
+    folded = fold_slides(relabelled(store, **change), CLASSES)
+    labels = {slide.slide_id: slide.label for slide in folded.slides}
+    assert [labels[f"s{n:02d}"] for n in (1, 3, 5, 7, 9)] == [
+        "ASC-US", "HSIL+SCC", "ASC-H", "HSIL+SCC", "AGC",
+    ]  # fmt: skip
+    fewer = Classes(slides=CLASSES.slides[:-1], cells=CLASSES.cells[:-1])
+    with pytest.raises(TrainingError, match="labelled AGC"):
+        fold_slides(store, fewer)
+
+
+def test_labelled_cells_without_a_class_are_refused_not_left_out(store: CropStore) -> None:
+    fewer = Classes(slides=CLASSES.slides[:-1], cells=CLASSES.cells[:-1])
+    with pytest.raises(TrainingError, match=r"Cells of .* are labelled AGC"):
+        JointSampler(store, fewer, n_cells=2, n_slides=0, top_k=4)
+
+
+@pytest.mark.parametrize(
+    "slides", [("ASC-US", "NILM"), ("NILM", "HSIL", "HSIL+SCC"), ("NILM", "CIN3")]
+)
+def test_class_lists_that_cannot_be_meant_are_refused(slides: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="Classes of slides: "):
+        Classes(slides=slides)

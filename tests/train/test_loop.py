@@ -179,6 +179,16 @@ def test_a_checkpoint_of_other_data_or_settings_is_refused(tmp_path: Path) -> No
         fit(ToyRecipe(), config, out, settings={"width": 8}, data=[data])
 
 
+def test_a_checkpoint_of_another_model_under_the_same_settings_is_refused_in_one_line(
+    tmp_path: Path,
+) -> None:
+    fit(ToyRecipe(), replace(SHORT, steps=4), tmp_path)
+    wider = ToyRecipe()
+    wider.model = nn.Sequential(nn.Linear(4, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 1))
+    with pytest.raises(TrainingError, match="does not fit the model"):
+        fit(wider, replace(SHORT, steps=4), tmp_path)
+
+
 def test_settings_that_cannot_touch_the_result_do_not_part_runs(tmp_path: Path) -> None:
     fit(ToyRecipe(), replace(SHORT, steps=4), tmp_path)
     other = replace(SHORT, steps=4, checkpoint_every=2, log_every=3, threads=1)

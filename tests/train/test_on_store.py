@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -20,6 +24,7 @@ from koilo.errors import TrainingError
 from koilo.evaluate.operating_point import lock_threshold
 from koilo.pipeline import load_models
 from koilo.train import LoopConfig
+from koilo.train.joint import Classes
 from koilo.train.on_store import SwiftConfig, train_swift
 from koilo.train.recipes.swift import SwiftSettings
 from koilo.train.stages import NetConfig, build_model, score_store, train_swift_stage
@@ -73,6 +78,13 @@ def test_every_stage_leaves_its_run_and_every_slide_its_score(run: SwiftConfig) 
     assert float(rows[0]["p_positive"]) == pytest.approx(1 - float(rows[0]["p_NILM"]), abs=2e-6)
 
 
+def test_swift_may_begin_at_random_weights(run: SwiftConfig, tmp_path: Path) -> None:
+    train_swift(replace(run, out=tmp_path, two_stages=False, colour=None))
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [
+        "3-swift", "bundle",
+    ]  # fmt: skip
+
+
 def _p_columns(row: dict[str, str]) -> list[str]:
     return [name for name in row if name.startswith("p_") and name != "p_positive"]
 
@@ -121,6 +133,65 @@ def test_a_store_without_positives_to_lock_a_threshold_on_is_refused(store: Crop
         score_store(model, replace(store, slides=slides), NET.classes, 4, ["validation"])
 
 
+def relabelled(store: CropStore, folder: Path, change: Callable[[dict[str, str]], None]) -> Path:
+    """A copy of a store whose manifest has every row changed."""
+    shutil.copytree(store.folder, folder)
+    with open(folder / "manifest.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    for row in rows:
+        change(row)
+    with open(folder / "manifest.csv", "w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+def test_what_only_a_later_stage_would_miss_is_refused_before_the_first(
+    run: SwiftConfig, store: CropStore, tmp_path: Path
+) -> None:
+    def all_nilm(row: dict[str, str]) -> None:
+        row["label"] = "NILM" if row["split"] == "validation" else row["label"]
+
+    unlocked = replace(run, store=relabelled(store, tmp_path / "nilm", all_nilm))
+    classes = Classes(slides=NET.classes.slides[:-1], cells=NET.classes.cells[:-1])
+    fewer = replace(run, net=replace(NET, classes=classes))
+    for config, said in (
+        (unlocked, "holds 0 positive of 10 slides"),
+        (fewer, "Slides of .* are labelled AGC"),
+        (replace(run, store=emptied(store, tmp_path)), "slides without a cell: s19"),
+    ):
+        with pytest.raises(TrainingError, match=said):
+            train_swift(replace(config, out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def emptied(store: CropStore, folder: Path) -> Path:
+    """A copy of a store whose last slide's cells lie outside its bag."""
+    shutil.copytree(store.folder, folder / "emptied")
+    path = folder / "emptied" / "cells.parquet"
+    table = pq.read_table(path).to_pydict()
+    pairs = zip(table["slide_id"], table["rank"], strict=True)
+    table["rank"] = [-1 if name == "s19" else rank for name, rank in pairs]
+    pq.write_table(pa.table(table), path)
+    return folder / "emptied"
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        replace(NET, encoder_config={**NET.encoder_config, "widths": [4, 6, 8, 10]}),
+        replace(NET, classes=Classes(cells=("NILM", "LSIL", "ASC-US", "ASC-H+HSIL+SCC", "AGC"))),
+    ],
+    ids=["sizes", "classes"],
+)
+def test_a_run_of_other_networks_or_classes_is_refused_not_resumed(
+    run: SwiftConfig, net: NetConfig
+) -> None:
+    with pytest.raises(TrainingError, match="belongs to another configuration"):
+        train_swift(replace(run, net=net))
+
+
 def test_the_cpu_settings_are_the_twins_and_the_defaults_the_papers() -> None:
     def config(*words: str) -> SwiftConfig:
         return parse(
@@ -129,6 +200,7 @@ def test_the_cpu_settings_are_the_twins_and_the_defaults_the_papers() -> None:
 
     twin = config("--config", str(ROOT / "runs" / "swift_cpu.yaml"))
     assert (twin.settings.top_k, twin.loop.steps) == (48, 800)
+    assert (twin.settings.chunk, twin.cells.precision, twin.loop.precision) == (0, "fp32", "fp32")
     assert twin.start is not None
     load_start(build_model(twin.net, 0).student.trunk, twin.start)  # the built-in bundle's fits
     assert twin.colour is not None
@@ -137,6 +209,11 @@ def test_the_cpu_settings_are_the_twins_and_the_defaults_the_papers() -> None:
     assert (paper.settings.n_cells, paper.settings.n_slides, paper.settings.top_k) == (128, 2, 256)
     assert (paper.net.encoder, paper.loop.steps) == ("convnext_tiny", 320_000)
     assert (paper.loop.optimizer, paper.loop.schedule) == ("adam", "linear")
+    assert (paper.settings.chunk, paper.cells.precision, paper.loop.precision) == (
+        64,
+        "bf16",
+        "bf16",
+    )
 
 
 def test_a_stage_that_began_from_other_weights_is_refused_not_resumed(
@@ -145,7 +222,7 @@ def test_a_stage_that_began_from_other_weights_is_refused_not_resumed(
     def go_on(head: Path) -> None:
         start = [run.out / "1-cells" / "model.safetensors", head]
         out = run.out / "3-swift"
-        train_swift_stage(build_model(NET, 0), store, NET.classes, SETTINGS, LOOP, out, start)
+        train_swift_stage(build_model(NET, 0), store, NET, SETTINGS, LOOP, out, start)
 
     go_on(run.out / "2-head" / "model.safetensors")
     save_file(build_model(NET, 7).head.state_dict(), tmp_path / "model.safetensors")

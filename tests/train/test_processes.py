@@ -20,7 +20,7 @@ from torch import Tensor
 from tests.conftest import ROOT
 from tests.train.conftest import assert_same_bits, weights_of
 from tests.train.toy_store import make_toy_store
-from tests.train.two_processes import KEEPING
+from tests.train.two_processes import KEEPING, TRAINED
 from tests.train.two_processes import main as train_toys
 
 
@@ -87,7 +87,7 @@ def test_two_processes_give_the_weights_and_statistics_of_one_with_both_batches(
     assert len(lines) == 7  # the first process alone writes: six steps and the measurement
 
 
-@pytest.mark.parametrize("method", KEEPING)
+@pytest.mark.parametrize("method", TRAINED)
 def test_both_processes_keep_the_same_bits(folders: tuple[Path, Path], method: str) -> None:
     first, second = (
         dict(load_file(folders[1] / method / f"state_{rank}.safetensors")) for rank in range(2)

@@ -138,6 +138,12 @@ def test_windows_are_cut_anywhere_inside_and_not_resized() -> None:
     assert torch.equal(windows[:, 0, 1, 1], windows[:, 0, 0, 0] + 9)
 
 
+def test_small_views_below_the_trunks_stride_are_refused(store: CropStore) -> None:
+    config = replace(settings(store, "dino"), dino=DinoSettings(local_share=0.2))
+    with pytest.raises(ConfigError, match="views of 6 px"):
+        SelfSupervisedRecipe(config, store)
+
+
 def test_all_wrong_settings_are_named_at_once() -> None:
     with pytest.raises(ConfigError, match=r"method is 'byol'.*batch is 1 \(allowed: 2"):
         SelfSupervisedConfig(store=Path("s"), method="byol", batch=1)

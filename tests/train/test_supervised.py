@@ -156,3 +156,9 @@ def test_with_a_tree_validation_says_accuracy_a_level_and_how_far_off_mistakes_l
     assert levels == pytest.approx(expected.level_accuracy)
     assert found["tree_distance"] == pytest.approx(expected.mean_distance)
     assert "lesion_auc" not in found  # labels 0 and 1 are both NILM in this tree
+
+
+def test_a_negative_share_is_refused() -> None:
+    sets = [cells(), replace(cells(), share=-0.5)]
+    with pytest.raises(TrainingError, match="a share is negative"):
+        SupervisedRecipe(toy_net(), sets, SETTINGS)

@@ -16,7 +16,7 @@ from koilo.datasets.crop_store import CropStore
 from koilo.errors import ConfigError, TrainingError
 from koilo.train import LoopConfig, Progress, fit
 from koilo.train.joint import Classes, JointBatch, JointSampler
-from koilo.train.recipes.swift import COLOURS, SwiftRecipe, SwiftSettings
+from koilo.train.recipes.swift import COLOURS, SwiftRecipe, SwiftSettings, _Colours
 from koilo.train.stages import restart_at_better
 from koilo.train.swift_model import SwiftModel, build_swift_model, judge_slides
 from tests.train.conftest import assert_same_bits, weights_of
@@ -35,10 +35,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> CropStore:
     return make_toy_store(tmp_path_factory.mktemp("store"))
 
 
-def make_recipe(store: CropStore, settings: SwiftSettings = TOY) -> SwiftRecipe:
+def make_recipe(
+    store: CropStore,
+    settings: SwiftSettings = TOY,
+    *,
+    drop_path: float = 0.0,
+    head: str = "dense_attention",
+) -> SwiftRecipe:
     torch.manual_seed(0)
-    config = {"widths": (4, 6, 8, 8), "depths": (1, 1, 1, 1), "drop_path": 0.0}
-    model = build_swift_model(CLASSES, encoder_config=config, head_config={"hidden": 8})
+    config = {"widths": (4, 6, 8, 8), "depths": (1, 1, 1, 1), "drop_path": drop_path}
+    model = build_swift_model(CLASSES, encoder_config=config, head=head, head_config={"hidden": 8})
     sampler = JointSampler(store, CLASSES, n_cells=settings.n_cells, n_slides=settings.n_slides,
                            top_k=settings.top_k, labels=settings.labels)  # fmt: skip
     return SwiftRecipe(model, sampler, settings)
@@ -79,6 +85,14 @@ def test_each_loss_reaches_its_own_parts(
     assert parts_reached(gradients) == reached
 
 
+def test_a_head_that_learns_from_more_than_the_slides_class_does_so_here_too(
+    store: CropStore,
+) -> None:
+    losses, gradients = step(make_recipe(store, head="clam_sb"))
+    assert losses["cells"].requires_grad
+    assert gradients["head.cells.weight"].abs().max() > 0
+
+
 @pytest.mark.parametrize("colour", ["none", "adversarial"])
 def test_chunks_give_the_plain_steps_losses_and_gradients(store: CropStore, colour: str) -> None:
     settings = replace(TOY, colour=colour)
@@ -89,6 +103,18 @@ def test_chunks_give_the_plain_steps_losses_and_gradients(store: CropStore, colo
     for name, gradient in gradients.items():
         if gradient is not None:
             assert torch.allclose(gradient, same[name], atol=1e-6), name
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_mixed_precision_gives_nearly_the_plain_steps_losses(store: CropStore, colour: str) -> None:
+    settings = replace(TOY, colour=colour, chunk=5)
+    plain, _ = step(make_recipe(store, settings))
+    with torch.autocast("cpu", torch.bfloat16):
+        halved, gradients = step(make_recipe(store, settings))
+    assert parts_reached(gradients) == {"student.trunk", "student.head", "head"}
+    for name in {"cell", "slide"} & set(plain):
+        assert halved[name].dtype == torch.float32
+        assert float(halved[name].detach()) == pytest.approx(float(plain[name].detach()), rel=0.02)
 
 
 def test_padding_takes_no_part(store: CropStore) -> None:
@@ -118,10 +144,26 @@ def test_every_colour_option_steps_and_those_that_move_add_a_loss(
     assert all(torch.isfinite(loss).all() for loss in losses.values())
 
 
-def test_the_adversarial_pass_starts_from_the_clean_one(store: CropStore) -> None:
+@pytest.mark.parametrize(("share", "spaces"), [(0.0, {False}), (1.0, {True})])
+def test_the_space_of_the_shift_is_drawn_for_each_slide_by_its_share(
+    share: float, spaces: set[bool]
+) -> None:
+    settings = replace(TOY, colour="adversarial", hsv_share=share)
+    chance = torch.Generator().manual_seed(0)
+    colours = _Colours.draw(settings, 20, torch.device("cpu"), chance)
+    assert set(colours.in_hsv.tolist()) == spaces
+
+
+@pytest.mark.parametrize("drop_path", [0.0, 0.5])
+def test_the_adversarial_pass_starts_from_the_clean_one(store: CropStore, drop_path: float) -> None:
     settings = replace(TOY, colour="adversarial", colour_radius=0.0)
-    losses, _ = step(make_recipe(store, settings))
-    # Same dropout mask and no shift: the two passes are one.
+    recipe = make_recipe(store, settings, drop_path=drop_path)
+    with torch.no_grad():
+        for name, weight in recipe.model.named_parameters():
+            if "layer_scale" in name:
+                weight.fill_(1.0)  # at 1e-6, where it begins, a skipped block is not missed
+    losses, _ = step(recipe)
+    # Same dropout mask, same blocks skipped and no shift: the two passes are one.
     assert float(losses["colour"].detach()) == pytest.approx(
         float(losses["slide"].detach()), rel=1e-4
     )
@@ -142,6 +184,17 @@ def test_the_teacher_follows_the_student_and_is_never_trained(store: CropStore) 
     model.train()
     assert not model.teacher.training
     assert not model.head_average.training
+
+
+def test_labels_are_counted_by_rule_and_class(store: CropStore) -> None:
+    losses, _ = step(make_recipe(store, replace(TOY, tau_teacher=0.0)))
+    by_class = {
+        rule: sum(float(losses[f"{rule}_{name}"]) for name in CLASSES.cells)
+        for rule in ("cam", "teacher")
+    }
+    assert by_class["cam"] + by_class["teacher"] == 2 * 6  # every cell is sure at 0
+    shares = sum(float(losses[f"cam_share_{kind}"]) for kind in ("positive", "nilm"))
+    assert by_class["cam"] == pytest.approx(6 * shares)
 
 
 def test_every_cell_of_a_nilm_slide_can_be_made_nilm(store: CropStore) -> None:
@@ -239,6 +292,9 @@ def test_a_further_stage_begins_at_whichever_validation_prefers(
         {"n_slides": 0},
         {"terms": ("cell",), "n_cells": 0},
         {"teacher_decay": 1.0},
+        {"chunk": -1},
+        {"tau_cam": -0.1},
+        {"batches_per_epoch": 0},
     ],
 )
 def test_impossible_settings_are_refused(values: dict[str, object]) -> None:

@@ -84,3 +84,14 @@ def test_hsv_is_colorsys_and_comes_back() -> None:
         expected = colorsys.rgb_to_hsv(*rgb[0, :, row, column].tolist())
         assert hsv[0, :, row, column].tolist() == pytest.approx(expected, abs=1e-5)
     assert torch.allclose(hsv_to_rgb(hsv), rgb, atol=1e-6)
+
+
+def test_half_precision_around_a_view_moves_no_pixel() -> None:
+    images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def view() -> torch.Tensor:
+        return strong_view(images, torch.Generator().manual_seed(1))
+
+    with torch.autocast("cpu", torch.bfloat16):
+        halved = view()
+    assert torch.equal(halved, view())

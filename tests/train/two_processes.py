@@ -8,20 +8,26 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from koilo.datasets.crop_store import CropStore, open_crop_store
 from koilo.train import LoopConfig, Progress, fit
 from koilo.train.checkpoint import write_weights
 from koilo.train.generations import train_semi
+from koilo.train.joint import Classes, JointSampler
 from koilo.train.recipes.self_supervised import SelfSupervisedConfig, SelfSupervisedRecipe
 from koilo.train.recipes.semi import SemiConfig, SemiRecipe
+from koilo.train.recipes.swift import SwiftRecipe, SwiftSettings
 from koilo.train.self_supervision import DinoSettings, MocoSettings
+from koilo.train.swift_model import build_swift_model
 from tests.train.conftest import ToyRecipe
 
 TRUNK = {"widths": (4, 8), "blocks": (1, 1)}
 KEEPING = ("mean_teacher", "flexmatch", "crest", "moco", "dino")
 """Methods that keep something beside their weights."""
+TRAINED = (*KEEPING, "swift")
+"""And one whose views each process draws by its own chance."""
 
 _STEPS, _STOP = 4, 3
 
@@ -36,12 +42,12 @@ def main(out: Path, store: Path, accumulation: int, *, stops: bool) -> None:
     toy.model = nn.Sequential(nn.Linear(4, 8, bias=False), *toy.model[1:3], nn.Linear(8, 1))
     fit(toy, loop, out / "toy")
     loop = replace(loop, steps=_STEPS, lr=1e-3, checkpoint_every=2)
-    for method in KEEPING:
-        _train_keeping(out / method, method, open_crop_store(store), loop, stops)
+    for method in TRAINED:
+        _train_one(out / method, method, open_crop_store(store), loop, stops)
     train_semi(_semi("crest", store, out / "generations", replace(loop, ema=0.9)))
 
 
-def _train_keeping(out: Path, method: str, store: CropStore, loop: LoopConfig, stops: bool) -> None:
+def _train_one(out: Path, method: str, store: CropStore, loop: LoopConfig, stops: bool) -> None:
     """Leave what this process's model ends with in ``state_<rank>.safetensors``."""
     if stops:
         recipe = _recipe(method, store, loop)
@@ -60,7 +66,16 @@ def _train_keeping(out: Path, method: str, store: CropStore, loop: LoopConfig, s
     write_weights(out / f"state_{os.environ.get('RANK', '0')}.safetensors", recipe.model, {})
 
 
-def _recipe(method: str, store: CropStore, loop: LoopConfig) -> SemiRecipe | SelfSupervisedRecipe:
+def _recipe(
+    method: str, store: CropStore, loop: LoopConfig
+) -> SemiRecipe | SelfSupervisedRecipe | SwiftRecipe:
+    if method == "swift":
+        torch.manual_seed(0)
+        model = build_swift_model(
+            Classes(), encoder="plain", encoder_config=TRUNK, head_config={"hidden": 8}
+        )
+        sampler = JointSampler(store, Classes(), n_cells=6, n_slides=2, top_k=4)
+        return SwiftRecipe(model, sampler, SwiftSettings(batches_per_epoch=8, tau_teacher=0.2))
     if method in ("moco", "dino"):
         config = SelfSupervisedConfig(
             store=store.folder, method=method, encoder="plain", encoder_config=TRUNK,

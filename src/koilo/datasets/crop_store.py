@@ -226,7 +226,7 @@ def _wrong_label(label: str) -> str:
     try:
         fold_members(label)
     except ValueError as error:
-        return f"label {label!r}: {error}"
+        return f"label {label!r}: {str(error).rstrip('.')}"
     return ""
 
 

@@ -127,7 +127,7 @@ def build_encoder(name: str, **config: Any) -> nn.Module:
     """Build an encoder with random weights; ``config`` replaces the entry's own arguments.
 
     Raises:
-        ConfigError: no encoder has this name, or it takes no such argument.
+        ConfigError: no encoder has this name, or it takes no such argument or value.
     """
     if name not in ENCODERS:
         raise ConfigError(f"No encoder is called '{name}'. {nearest(name, list(ENCODERS))}")
@@ -135,9 +135,9 @@ def build_encoder(name: str, **config: Any) -> nn.Module:
     module, attribute = entry.target.split(":")
     try:
         built = getattr(importlib.import_module(module), attribute)(**{**entry.config, **config})
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"Encoder {name!r} cannot be built: {error}. Its arguments are "
+            f"Encoder {name!r} cannot be built: {str(error).rstrip('.')}. Its arguments are "
             f"{', '.join(entry.config)}. Correct the encoder's config."
         ) from error
     assert isinstance(built, nn.Module)

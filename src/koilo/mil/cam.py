@@ -18,6 +18,7 @@ from torch import Tensor
 
 from koilo.config import nearest
 from koilo.errors import ConfigError
+from koilo.runtime import full_precision
 
 CAMS = ("gradcam", "hirescam", "eq4")
 _LEAST = 1e-12
@@ -41,17 +42,18 @@ def cell_maps(logits: Tensor, z: Tensor, mask: Tensor, classes: Tensor, kind: st
     """
     if kind not in CAMS:
         raise ConfigError(f"There is no activation map {kind!r}. {nearest(kind, list(CAMS))}")
-    chosen = logits.float().gather(1, classes.unsqueeze(1)).sum()
-    (gradient,) = torch.autograd.grad(chosen, z, retain_graph=True)  # (B, N, D)
-    gradient, cells = gradient.float().detach(), z.float().detach()
-    if kind == "eq4":
-        raw = gradient.mean(2)  # (B, N)
-    elif kind == "hirescam":
-        raw = (gradient * cells).sum(2)
-    else:
-        real = mask.unsqueeze(2).to(gradient.dtype)  # (B, N, 1)
-        weight = (gradient * real).sum(1) / real.sum(1).clamp_min(1)  # (B, D)
-        raw = torch.einsum("bd,bnd->bn", weight, cells)
+    with full_precision(z.device):  # a gradient asked for under autocast is computed in halves
+        chosen = logits.float().gather(1, classes.unsqueeze(1)).sum()
+        (gradient,) = torch.autograd.grad(chosen, z, retain_graph=True)  # (B, N, D)
+        gradient, cells = gradient.float().detach(), z.float().detach()
+        if kind == "eq4":
+            raw = gradient.mean(2)  # (B, N)
+        elif kind == "hirescam":
+            raw = (gradient * cells).sum(2)
+        else:
+            real = mask.unsqueeze(2).to(gradient.dtype)  # (B, N, 1)
+            weight = (gradient * real).sum(1) / real.sum(1).clamp_min(1)  # (B, D)
+            raw = torch.einsum("bd,bnd->bn", weight, cells)
     return raw.masked_fill(~mask, 0.0)
 
 

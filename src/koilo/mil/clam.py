@@ -45,7 +45,7 @@ class _Clam(nn.Module):
     def _cell_loss(
         self, x: Tensor, mask: Tensor, labels: Tensor, k: int, weight: float
     ) -> Mapping[str, Tensor]:
-        """The weighted loss of the cells at both ends; none where every bag is a single cell."""
+        """The weighted loss of the cells at both ends; 0 where every bag is a single cell."""
         h, scores = self._attend(x)
         logits, targets = [], []
         for row, own in enumerate(labels.tolist()):
@@ -59,7 +59,7 @@ class _Clam(nn.Module):
                     logits.append(self.cells(h[row, cells])[:, 2 * c : 2 * c + 2])  # (k, 2)
                     targets.append(torch.full_like(cells, target))
         if not logits:
-            return {}
+            return {"cells": h.new_zeros(())}
         loss = functional.cross_entropy(torch.cat(logits), torch.cat(targets))
         return {"cells": weight * loss}
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from koilo.mil.pooling import masked_softmax
+from koilo.runtime import full_precision
 
 _FLOOR = 1e-4
 
@@ -57,9 +58,10 @@ class EvidenceHead(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Slide logits (B, C) and attention (B, N) of ``x`` (B, N, D) under ``mask`` (B, N)."""
-        p = torch.where(mask.unsqueeze(-1), x, 0.0).exp() @ self.fold  # (B, N, C)
-        attention = masked_softmax(_log_odds(p[..., 0]) * self.sharpness, mask)  # (B, N)
-        pooled = torch.einsum("bn,bnc->bc", attention, p)  # (B, C)
+        with full_precision(x.device):  # 1 - 1e-4 in half precision is 1, and its odds infinite
+            p = torch.where(mask.unsqueeze(-1), x, 0.0).exp() @ self.fold  # (B, N, C)
+            attention = masked_softmax(_log_odds(p[..., 0]) * self.sharpness, mask)  # (B, N)
+            pooled = torch.einsum("bn,bnc->bc", attention, p)  # (B, C)
         lesion = _log_odds(pooled[:, :1]) + self.shift  # (B, 1)
         which = torch.log(pooled[:, 1:].clamp_min(_FLOOR)) + self.class_bias  # (B, C - 1)
         log_p_nilm = functional.logsigmoid(-lesion)  # (B, 1)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from koilo.mil.pooling import require_cells
+from koilo.runtime import full_precision
 
 PINV_STEPS = 6
 RESIDUAL_KERNEL = 33
@@ -147,7 +148,7 @@ def nystrom_attention(q: Tensor, k: Tensor, v: Tensor, landmarks: int) -> Tensor
     share = nn.functional.one_hot(segment, landmarks).to(q.dtype)  # (N, M)
     share = share / share.sum(dim=0)
     # Half precision would leave nothing of an inverse that is found by iteration.
-    with torch.autocast(q.device.type, enabled=False):
+    with full_precision(q.device):
         q, k, v, share = (part.to(_at_least_single(part)) for part in (q, k, v, share))
         q_mean, k_mean = share.T @ q, share.T @ k  # (H, M, d)
         to_all = torch.softmax(q @ k_mean.mT, dim=-1)  # (H, N, M)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from koilo.runtime import full_precision
 from koilo.train.views import hsv_to_rgb, rgb_to_hsv
 
 _LEAST = 1e-12
@@ -60,7 +61,7 @@ def random_shift(n: int, radius: float, generator: torch.Generator) -> Tensor:
     return steepest_shift(torch.randn(n, 3, generator=generator), radius)
 
 
-def jitter_stain(bags: Tensor, size: float, generator: torch.Generator) -> Tensor:
+def jitter_stain(bags: Tensor, valid: Tensor, size: float, generator: torch.Generator) -> Tensor:
     """Change each slide's stain as another laboratory might: HED jitter or Macenko [2, 3].
 
     Concentrations of the stains are scaled by 1 ± ``size`` and shifted by ± ``size`` / 4, once a
@@ -69,26 +70,33 @@ def jitter_stain(bags: Tensor, size: float, generator: torch.Generator) -> Tenso
 
     Args:
         bags: (B, K, 3, P, P) in [0, 1].
+        valid: (B, K), True = real cell; blank padding is black, which is no stain to fit.
         size: how far.
         generator: on the CPU.
 
     [2] Tellez et al., Medical Image Analysis 58:101544, 2019. [3] Macenko et al., ISBI 2009.
     """
-    parts = []
-    for bag in bags:
-        own = bool(torch.rand((), generator=generator) < 0.5)
-        density = -bag.clamp_min(_DARKEST).log10().movedim(1, -1)  # (K, P, P, 3)
-        stains = _fitted_stains(density) if own else None
-        vectors = torch.tensor(_HED).to(bag) if stains is None else stains
-        vectors = vectors / vectors.norm(dim=1, keepdim=True)  # (S, 3)
-        amounts = density @ torch.linalg.pinv(vectors)  # (K, P, P, S)
-        rest = density - amounts @ vectors
-        scale, shift = (
-            size * (2 * torch.rand(len(vectors), generator=generator) - 1) for _ in range(2)
-        )
-        stained = amounts * (1 + scale.to(bag)) + shift.to(bag) / 4 * (amounts > _PLANE)
-        parts.append((10 ** -(stained @ vectors + rest)).clamp(0, 1).movedim(-1, 1))
+    with full_precision(bags.device):  # halved densities would step by several grey levels
+        parts = [
+            _stained_anew(bag, real, size, generator) for bag, real in zip(bags, valid, strict=True)
+        ]
     return torch.stack(parts)
+
+
+def _stained_anew(bag: Tensor, real: Tensor, size: float, generator: torch.Generator) -> Tensor:
+    """One slide's crops (K, 3, P, P) in a stain of their own."""
+    own = bool(torch.rand((), generator=generator) < 0.5)
+    density = -bag.clamp_min(_DARKEST).log10().movedim(1, -1)  # (K, P, P, 3)
+    stains = _fitted_stains(density[real]) if own else None
+    vectors = torch.tensor(_HED).to(bag) if stains is None else stains
+    vectors = vectors / vectors.norm(dim=1, keepdim=True)  # (S, 3)
+    amounts = density @ torch.linalg.pinv(vectors)  # (K, P, P, S)
+    rest = density - amounts @ vectors
+    scale, shift = (
+        size * (2 * torch.rand(len(vectors), generator=generator) - 1) for _ in range(2)
+    )
+    stained = amounts * (1 + scale.to(bag)) + shift.to(bag) / 4 * (amounts > _PLANE)
+    return (10 ** -(stained @ vectors + rest)).clamp(0, 1).movedim(-1, 1)
 
 
 def _fitted_stains(density: Tensor) -> Tensor | None:
@@ -105,7 +113,7 @@ def _fitted_stains(density: Tensor) -> Tensor | None:
     plane = basis[:, 1:].flip(1)  # (3, 2), main direction first
     plane = plane * torch.where(plane.sum(0) < 0, -1.0, 1.0)
     angle = torch.atan2(*(stained @ plane).unbind(1)[::-1])
-    low, high = torch.quantile(angle, torch.tensor([_TAIL, 1 - _TAIL], dtype=angle.dtype))
+    low, high = torch.quantile(angle, angle.new_tensor([_TAIL, 1 - _TAIL]))
     if high - low < 1e-3:
         return None
     turned = torch.stack([torch.stack([a.cos(), a.sin()]) for a in (low, high)])  # (2, 2)

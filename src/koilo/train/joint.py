@@ -7,7 +7,7 @@ prevalence of 21 % most steps of two slides would hold no positive one (spec swi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from koilo.datasets.crop_store import CropStore, StoredSlide
-from koilo.errors import TrainingError
-from koilo.taxonomy import class_map, fold_members
+from koilo.errors import ConfigError, TrainingError
+from koilo.taxonomy import check_classes, class_map, fold_members, most_severe
 
 UNKNOWN = -1
 
@@ -28,6 +28,17 @@ class Classes:
 
     slides: tuple[str, ...] = ("NILM", "ASC-US", "LSIL", "ASC-H", "HSIL+SCC", "AGC")
     cells: tuple[str, ...] = ("NILM", "ASC-US", "LSIL", "ASC-H+HSIL+SCC", "AGC")
+
+    def __post_init__(self) -> None:
+        """Refuse lists in which NILM is not first, or a class is unknown or stands twice."""
+        problems = []
+        for name in ("slides", "cells"):
+            try:
+                check_classes(getattr(self, name))
+            except ValueError as error:
+                problems.append(f"{name}: {str(error).rstrip('.')}")
+        if problems:
+            raise ConfigError(f"Classes of {'; '.join(problems)}. Correct the classes.")
 
     @property
     def cell_of_slide(self) -> tuple[int, ...]:
@@ -154,6 +165,12 @@ class JointSampler:
         else:
             labelled = np.zeros(len(cells), bool)
             labelled[store.labelled("train")] = True
+            if strangers := sorted(set(cells.given[labelled & (given == UNKNOWN)].tolist())):
+                raise TrainingError(
+                    f"Cells of {store.folder} are labelled {', '.join(strangers)}. Allowed: "
+                    f"{', '.join(self.classes.cells)}, and what they contain. Correct the labels "
+                    "or the classes."
+                )
             given = np.where(labelled, given, UNKNOWN)
         if labels == "nilm":
             negative = [slide.slide_id for slide in training if slide.label == "NILM"]
@@ -191,6 +208,31 @@ class JointSampler:
                 "of these classes with a cell each, of both calls. Correct the store's manifest."
             )
         return pools
+
+
+def fold_slides(store: CropStore, classes: Classes) -> CropStore:
+    """The store with its slides labelled by the slide classes: HSIL becomes HSIL+SCC.
+
+    A slide of several classes is one of its most severe (spec swift.md, 1).
+
+    Raises:
+        TrainingError: a slide of training or validation is labelled what no class contains.
+    """
+    home = {"": ""}
+    for name in {slide.label for slide in store.slides} - set(home):
+        tried = class_numbers(np.array([name, most_severe(name.split("+"))]), classes.slides)
+        number = next((int(n) for n in tried if n != UNKNOWN), UNKNOWN)
+        if number != UNKNOWN:
+            home[name] = classes.slides[number]
+    learnt = {slide.label for slide in store.of_split("train", "validation")}
+    if strangers := sorted(learnt - set(home)):
+        raise TrainingError(
+            f"Slides of {store.folder} are labelled {', '.join(strangers)}. Allowed: "
+            f"{', '.join(classes.slides)}, and what they contain. Correct the labels or the "
+            "classes."
+        )
+    slides = tuple(replace(each, label=home.get(each.label, each.label)) for each in store.slides)
+    return replace(store, slides=slides)
 
 
 def class_numbers(names: NDArray[np.str_], classes: Sequence[str]) -> NDArray[np.int64]:

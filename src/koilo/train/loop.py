@@ -173,10 +173,11 @@ class _Run:
                 "A recipe gives at least one that does. Check its losses()."
             )
         total = torch.stack([value.float() for value in with_gradient]).sum()
-        values = {name: float(value.detach()) for name, value in losses.items()}
-        values["loss"] = float(total.detach())
         (total / self.config.accumulation).backward()
-        return values
+        values = {**losses, "loss": total}
+        # Read in one go and after the backward pass: each number read makes a GPU wait.
+        told = torch.stack([value.detach().to(self.device).float() for value in values.values()])
+        return dict(zip(values, told.tolist(), strict=True))
 
     def _clip(self) -> float:
         """Clip the gradient and give its norm before clipping."""
@@ -260,15 +261,22 @@ class _Run:
         write_checkpoint(self.out / "checkpoint.pt", state)
 
     def _resume(self) -> None:
-        state = read_checkpoint(self.out / "checkpoint.pt", self.fingerprint)
+        path = self.out / "checkpoint.pt"
+        state = read_checkpoint(path, self.fingerprint)
         if state is None:
             return
         self.step, self.epoch, self.index = state["step"], state["epoch"], state["index"]
         self.seconds = state["seconds"]
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.ema is not None:
-            self.ema.load(state["ema"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.ema is not None:
+                self.ema.load(state["ema"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise TrainingError(
+                f"{path} does not fit the model of this run, though its settings do: another "
+                "version of koilo wrote it. Choose another --out, or go back to that version."
+            ) from error
 
 
 def _build_optimizer(model: torch.nn.Module, config: LoopConfig) -> torch.optim.Optimizer:

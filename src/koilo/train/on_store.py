@@ -19,6 +19,7 @@ from koilo.files import write_json
 from koilo.progress import log
 from koilo.train.audit import draw_audit_sheet
 from koilo.train.bundling import write_swift_bundle
+from koilo.train.joint import Classes, JointSampler, fold_slides
 from koilo.train.recipe import LoopConfig
 from koilo.train.recipes.swift import SwiftSettings
 from koilo.train.stages import (
@@ -29,17 +30,24 @@ from koilo.train.stages import (
     restart_at_better,
     score_store,
     train_swift_stage,
+    validation_slides,
     write_scores,
 )
-from koilo.train.swift_model import SwiftModel
+from koilo.train.swift_model import SwiftModel, refuse_empty_bags
 
 SPLITS = ("train", "validation", "test", "unseen", "unseen_twin")
 
 
 def _paper_loop(steps: int) -> LoopConfig:
-    """Adam with an L2 term of 1e-3 at 1e-3, falling linearly, as the paper has it."""
+    """Adam with an L2 term of 1e-3 at 1e-3, falling linearly, in mixed precision: the paper's."""
     return LoopConfig(
-        steps=steps, lr=1e-3, optimizer="adam", weight_decay=1e-3, schedule="linear", clip=1.0
+        steps=steps,
+        lr=1e-3,
+        optimizer="adam",
+        weight_decay=1e-3,
+        schedule="linear",
+        clip=1.0,
+        precision="bf16",
     )
 
 
@@ -60,6 +68,8 @@ class SwiftConfig:
     start: Path | None = None
     """starting weights of the trunk: safetensors, a bundle (folder or name), or a folder in the
     format of transformers"""
+    two_stages: bool = True
+    """stages 1 and 2 come first; false = SWIFT begins at random weights, as Algorithm 1 has it"""
     cells: LoopConfig = field(default_factory=lambda: _paper_loop(20_000))
     """stage 1: labelled cells"""
     head: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2_000, lr=1e-3, ema=0.99))
@@ -67,9 +77,10 @@ class SwiftConfig:
     loop: LoopConfig = field(default_factory=lambda: _paper_loop(320_000))
     """stage 3: SWIFT (paper: about 320,000 iterations)"""
     colour: LoopConfig | None = None
-    """stage 4: ColorAdv; none = left out"""
-    settings: SwiftSettings = field(default_factory=SwiftSettings)
-    """what a step takes in and how cells are labelled"""
+    """stage 4: ColorAdv; none = left out. Name its rate and optimizer too: a tenth of stage 3's"""
+    settings: SwiftSettings = field(default_factory=lambda: SwiftSettings(chunk=64))
+    """what a step takes in and how cells are labelled; in chunks of 64 the paper's sizes are meant
+    for a GPU of 16 GB"""
 
 
 def train_swift(config: SwiftConfig) -> None:
@@ -83,7 +94,8 @@ def train_swift(config: SwiftConfig) -> None:
             go on.
         OutputError: ``config.out`` cannot be written.
     """
-    store = open_crop_store(config.store)
+    store = fold_slides(open_crop_store(config.store), config.net.classes)
+    refuse_unfit(store, config.net.classes, config.settings)
     load_bundle(config.detector)
     model = build_model(config.net, config.loop.seed)
     if config.start is not None:
@@ -98,34 +110,61 @@ def train_swift(config: SwiftConfig) -> None:
     log.info("The bundle is in %s.", config.out / "bundle")
 
 
+def refuse_unfit(store: CropStore, classes: Classes, settings: SwiftSettings) -> None:
+    """Refuse at once a store that a later stage could not be trained, judged or locked on.
+
+    Raises:
+        TrainingError: saying what is missing.
+    """
+    JointSampler(
+        store,
+        classes,
+        n_cells=settings.n_cells,
+        n_slides=settings.n_slides,
+        top_k=settings.top_k,
+        labels=settings.labels,
+    )
+    validation_slides(store)
+    refuse_empty_bags(store, store.of_split(*SPLITS))
+
+
 def run_stages(config: SwiftConfig, store: CropStore, model: SwiftModel) -> None:
     """All stages in their order; ``model`` holds the result."""
-    classes, settings, out = config.net.classes, config.settings, config.out
-    start = start_files(config.start) if config.start else ()
-    alone = replace(settings, terms=("cell",), colour="none")
-    cells = train_swift_stage(model, store, classes, alone, config.cells, out / "1-cells", start)
-    head = fit_head(
-        model,
-        store,
-        config.net,
-        top_k=settings.top_k,
-        loop=config.head,
-        out=out / "2-head",
-        start=[cells.weights],
-    )
+    net, settings, out = config.net, config.settings, config.out
+    begun = _two_stages(config, store, model) if config.two_stages else _start_files(config)
     plain = settings if config.colour is None else replace(settings, colour="none")
-    two_stage = [cells.weights, head.weights]
-    result = train_swift_stage(
-        model, store, classes, plain, config.loop, out / "3-swift", two_stage
-    )
+    result = train_swift_stage(model, store, net, plain, config.loop, out / "3-swift", begun)
     if config.colour is not None:
         moved = settings.colour if settings.colour != "none" else "adversarial"
         coloured = replace(settings, colour=moved)
         restart_at_better(model, result.metrics)
         result = train_swift_stage(
-            model, store, classes, coloured, config.colour, out / "4-colour", [result.weights]
+            model, store, net, coloured, config.colour, out / "4-colour", [result.weights]
         )
     write_json(out / "validation.json", result.metrics)
+
+
+def _two_stages(config: SwiftConfig, store: CropStore, model: SwiftModel) -> list[Path]:
+    """Teach cells, then a head on their frozen features; gives the files of what was learnt."""
+    alone = replace(config.settings, terms=("cell",), colour="none")
+    start = _start_files(config)
+    cells = train_swift_stage(
+        model, store, config.net, alone, config.cells, config.out / "1-cells", start
+    )
+    head = fit_head(
+        model,
+        store,
+        config.net,
+        top_k=config.settings.top_k,
+        loop=config.head,
+        out=config.out / "2-head",
+        start=[cells.weights],
+    )
+    return [cells.weights, head.weights]
+
+
+def _start_files(config: SwiftConfig) -> list[Path]:
+    return [] if config.start is None else list(start_files(config.start))
 
 
 def locked_point(scores: Scores, store: CropStore) -> dict[str, object]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from koilo.runtime import full_precision
 from koilo.train.losses.dino import DinoLoss, teacher_temperature
 from koilo.train.losses.moco import KeyQueue, info_nce
 from koilo.train.losses.simclr import nt_xent
@@ -188,7 +189,8 @@ class DinoHead(nn.Module):
         """Map ``(B, D)`` to cosines with the prototypes ``(B, O)``; ``held`` ones learn nothing."""
         prototypes = self.prototypes.detach() if held else self.prototypes
         x = functional.normalize(self.layers(features).float(), dim=1)  # (B, bottleneck)
-        return x @ functional.normalize(prototypes, dim=1).T
+        with full_precision(x.device):  # they are divided by a temperature of .04
+            return x @ functional.normalize(prototypes, dim=1).T
 
 
 def cut_window(images: Tensor, side: int, generator: torch.Generator) -> Tensor:

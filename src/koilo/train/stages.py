@@ -69,10 +69,18 @@ def build_model(config: NetConfig, seed: int) -> SwiftModel:
     )
 
 
+@dataclass(frozen=True)
+class _StageSettings:
+    """What a joint stage is known by beside its loop and data."""
+
+    settings: SwiftSettings
+    net: NetConfig
+
+
 def train_swift_stage(
     model: SwiftModel,
     store: CropStore,
-    classes: Classes,
+    net: NetConfig,
     settings: SwiftSettings,
     loop: LoopConfig,
     out: Path,
@@ -80,8 +88,9 @@ def train_swift_stage(
 ) -> FitResult:
     """Train ``model`` on the terms of ``settings``; it holds the result afterwards.
 
-    The teacher and the head's average start as copies of what they follow. ``start`` are the files
-    whose weights ``model`` holds: a run that began elsewhere is refused, not resumed.
+    ``net`` is what ``model`` was built by. The teacher and the head's average start as copies of
+    what they follow. ``start`` are the files whose weights ``model`` holds: a run that began
+    elsewhere, or with other networks or classes, is refused, not resumed.
 
     Raises:
         TrainingError: the store cannot be trained on, or training cannot go on.
@@ -90,7 +99,7 @@ def train_swift_stage(
     settings = replace(settings, seed=loop.seed)
     sampler = JointSampler(
         store,
-        classes,
+        net.classes,
         n_cells=settings.n_cells if "cell" in settings.terms else 0,
         n_slides=settings.n_slides if settings.uses_bags else 0,
         top_k=settings.top_k,
@@ -106,7 +115,8 @@ def train_swift_stage(
         return measure_both(trained, store, slides, settings.top_k)
 
     recipe = SwiftRecipe(model, sampler, settings, measure=measure)
-    return fit(recipe, loop, out, settings=settings, data=[*store_files(store), *start])
+    known_by = _StageSettings(settings, net)
+    return fit(recipe, loop, out, settings=known_by, data=[*store_files(store), *start])
 
 
 def fit_head(
@@ -195,6 +205,23 @@ class Scores:
         return 1.0 - self.p[:, 0].astype(np.float64)
 
 
+def validation_slides(store: CropStore) -> tuple[list[StoredSlide], NDArray[np.bool_]]:
+    """The labelled slides of validation, and which of them are positive, ``(S,)``.
+
+    Raises:
+        TrainingError: there is no positive or no NILM one.
+    """
+    slides = [slide for slide in store.of_split("validation") if slide.label]
+    positive = np.array([slide.label != "NILM" for slide in slides], dtype=bool)
+    if not positive.any() or positive.all():
+        raise TrainingError(
+            f"The validation split of {store.folder} holds {int(positive.sum())} positive of "
+            f"{len(positive)} slides. A threshold is locked on positives and stated with its "
+            "specificity: both kinds are needed. Correct the splits."
+        )
+    return slides, positive
+
+
 def score_store(
     model: SwiftModel, store: CropStore, classes: Classes, top_k: int, splits: Sequence[str]
 ) -> Scores:
@@ -203,14 +230,7 @@ def score_store(
     Raises:
         TrainingError: validation has no positive or no NILM slide, or a slide has no cell.
     """
-    validation = [slide for slide in store.of_split("validation") if slide.label]
-    positive = np.array([slide.label != "NILM" for slide in validation])
-    if not positive.any() or positive.all():
-        raise TrainingError(
-            f"The validation split of {store.folder} holds {int(positive.sum())} positive of "
-            f"{len(positive)} slides. A threshold is locked on positives and stated with its "
-            "specificity: both kinds are needed. Correct the splits."
-        )
+    validation, positive = validation_slides(store)
     judged = {
         averaged: judge_slides(*model.parts(averaged=averaged), store, validation, top_k)
         for averaged in (False, True)

@@ -91,6 +91,20 @@ def read_cells(
     return np.concatenate(features), np.concatenate(probabilities)
 
 
+def refuse_empty_bags(store: CropStore, slides: Sequence[StoredSlide]) -> None:
+    """Refuse slides that cannot be judged.
+
+    Raises:
+        TrainingError: a slide has no cell, or there is no slide.
+    """
+    empty = [slide.slide_id for slide in slides if not len(store.bag(slide.slide_id))]
+    if empty or not slides:
+        raise TrainingError(
+            f"{store.folder}: slides without a cell: {', '.join(empty[:5]) or 'no slide at all'}. "
+            "Every slide needs one to be judged. Leave them out of the manifest."
+        )
+
+
 def read_bags_of_store(
     net: nn.Module, store: CropStore, slides: Sequence[StoredSlide], top_k: int
 ) -> BagSet:
@@ -99,13 +113,8 @@ def read_bags_of_store(
     Raises:
         TrainingError: a slide has no cell.
     """
+    refuse_empty_bags(store, slides)
     bags = [store.bag(slide.slide_id, top_k) for slide in slides]
-    empty = [s.slide_id for s, bag in zip(slides, bags, strict=True) if not len(bag)]
-    if empty or not bags:
-        raise TrainingError(
-            f"{store.folder}: slides without a cell: {', '.join(empty[:5]) or 'no slide at all'}. "
-            "Every slide needs one to be judged. Leave them out of the manifest."
-        )
     features, probabilities = read_cells(net, store, np.concatenate(bags))
     ends = np.cumsum([len(bag) for bag in bags])
     rows = np.split(np.arange(ends[-1]), ends[:-1])

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from koilo.errors import ConfigError
+from koilo.runtime import full_precision
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,9 @@ def strong_view(
 ) -> Tensor:
     """A weak view, turned by any angle, cut, resized and changed in colour, ``(N, 3, P, P)``."""
     settings = settings or StrongView()
-    moved = _turned_and_cut(weak_view(images, generator), generator, settings)
-    return _jitter_hsv(moved, generator, settings)
+    with full_precision(images.device):  # halved coordinates would move pixels by a tenth
+        moved = _turned_and_cut(weak_view(images, generator), generator, settings)
+        return _jitter_hsv(moved, generator, settings)
 
 
 def _turned_and_cut(images: Tensor, generator: torch.Generator, settings: StrongView) -> Tensor:

@@ -70,3 +70,11 @@ def test_keys_are_kept_as_unit_vectors() -> None:
     queue = KeyQueue(4, 2)
     queue.put(5 * rows(10, 20))
     torch.testing.assert_close(queue(), rows(10, 20))
+
+
+def test_half_precision_around_it_does_not_touch_the_similarities() -> None:
+    torch.manual_seed(0)
+    first, second, others = (normalize(torch.randn(n, 5), dim=1) for n in (7, 7, 9))
+    with torch.autocast("cpu", torch.bfloat16):
+        halved = info_nce(first, second, others, 0.1)
+    assert torch.equal(halved, info_nce(first, second, others, 0.1))

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, normalize
 
 from koilo.train.losses.simclr import nt_xent
 
@@ -40,3 +40,11 @@ def test_equal_views_of_different_cells_are_near_zero() -> None:
 def test_a_collapsed_network_pays_the_logarithm_of_all_other_views() -> None:
     z = torch.ones(4, 3)
     assert nt_xent(z, z, 0.1).item() == pytest.approx(math.log(7), rel=1e-5)
+
+
+def test_half_precision_around_it_does_not_touch_the_similarities() -> None:
+    torch.manual_seed(0)
+    first, second = (normalize(torch.randn(7, 5), dim=1) for _ in range(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        halved = nt_xent(first, second, 0.1)
+    assert torch.equal(halved, nt_xent(first, second, 0.1))

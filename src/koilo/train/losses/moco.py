@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from koilo.runtime import full_precision
 from koilo.train.processes import of_all
 
 
@@ -31,7 +32,8 @@ def info_nce(queries: Tensor, keys: Tensor, others: Tensor, temperature: float) 
     q = functional.normalize(queries.float(), dim=1)
     k = functional.normalize(keys.detach().float(), dim=1)
     own = (q * k).sum(1, keepdim=True)  # (B, 1)
-    logits = torch.cat([own, q @ others.T], dim=1) / temperature  # (B, 1 + Q)
+    with full_precision(q.device):
+        logits = torch.cat([own, q @ others.T], dim=1) / temperature  # (B, 1 + Q)
     return functional.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
 
 

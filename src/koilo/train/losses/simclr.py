@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from koilo.runtime import full_precision
+
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     """Mean over all 2B views of -log softmax of the similarity to their other view.
@@ -23,7 +25,8 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
         temperature: divides cosine similarities.
     """
     z = functional.normalize(torch.cat([first, second]).float(), dim=1)  # (2B, D)
-    similar = z @ z.T / temperature  # (2B, 2B)
+    with full_precision(z.device):
+        similar = z @ z.T / temperature  # (2B, 2B)
     similar = similar.masked_fill(torch.eye(len(z), dtype=torch.bool, device=z.device), -torch.inf)
     other = torch.arange(len(z), device=z.device).roll(len(first))  # i + B, i - B
     return functional.cross_entropy(similar, other)

@@ -159,6 +159,8 @@ class SelfSupervisedRecipe:
             encoder=config.encoder,
             encoder_config=config.encoder_config,
         )
+        if config.method == "dino":
+            _refuse_tiny_views(config, store.crop_px, net.trunk)  # type: ignore[arg-type]
         if config.start is not None:
             load_start(net.trunk, config.start)  # type: ignore[arg-type]
         net.head.requires_grad_(False)  # the probe's, fitted and not trained
@@ -220,6 +222,18 @@ class SelfSupervisedRecipe:
         rows = rng.choice(self.rows, config.batch, replace=config.batch > len(self.rows))
         seed = mix_seed(config.loop.seed, epoch, index, 1)
         return SelfSupervisedBatch(read_images(self.store, rows), seed)
+
+
+def _refuse_tiny_views(config: SelfSupervisedConfig, crop_px: int, trunk: nn.Module) -> None:
+    """Refuse small views that the trunk's last map would have no place for."""
+    side_px = round(config.dino.local_share * crop_px)
+    least_px = int(trunk.strides[-1])  # type: ignore[index]
+    if config.dino.local_views and side_px < least_px:
+        raise ConfigError(
+            f"dino.local_share {config.dino.local_share:g} of crops of {crop_px} px gives views of "
+            f"{side_px} px. Allowed with {config.encoder}: {least_px} px or more. Raise it, or "
+            "set dino.local_views to 0."
+        )
 
 
 def _build_method(config: SelfSupervisedConfig, net: nn.Module) -> Simclr | Moco | Dino:

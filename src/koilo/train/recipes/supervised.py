@@ -86,10 +86,11 @@ class SupervisedRecipe:
         Raises:
             TrainingError: there is no cell to learn from, or a share is negative.
         """
-        if not any(len(each.labels) and each.share > 0 for each in sets):
+        has_cell = any(len(each.labels) and each.share > 0 for each in sets)
+        if not has_cell or any(each.share < 0 for each in sets):
             raise TrainingError(
-                "No training set holds a cell. At least one labelled cell with a share above 0 is "
-                "needed. Check the cells manifest and what is held out."
+                "No training set holds a cell, or a share is negative. At least one labelled cell "
+                "with a share above 0 is needed. Check the cells manifest and what is held out."
             )
         self.hierarchy = hierarchy
         self._tree_loss = HierarchicalLoss(hierarchy, settings.alpha) if hierarchy else None

@@ -12,7 +12,7 @@ adversarial shift. Values that the paper leaves open are fields here; padding is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from koilo.errors import ConfigError
 from koilo.mil.cam import CAMS, cell_maps, relative_maps
+from koilo.runtime import full_precision
 from koilo.train.batches import IndexedBatches, batch_rng
 from koilo.train.colour import jitter_stain, random_shift, shift_colours, steepest_shift
 from koilo.train.ema import follow, keep_share
@@ -70,6 +71,8 @@ class SwiftSettings:
     """change of the bags' colours: none, random, stain, adversarial or adversarial_stain"""
     colour_radius: float = 0.1
     """length of the colour shift, in units of [0, 1] (paper 0.1)"""
+    hsv_share: float = 0.5
+    """probability that a slide's shift is one of hue, saturation, value, not of red, green, blue"""
     stain_size: float = 0.2
     """how far the stain augmentation goes"""
     batches_per_epoch: int = 100
@@ -97,8 +100,13 @@ class SwiftSettings:
             problems.append(
                 "top_k is at least 1, colour_radius at least 0, teacher_decay in [0, 1)"
             )
-        if self.young < 1:
-            problems.append(f"young is {self.young} (allowed: at least 1)")
+        lows = {"young": 1, "batches_per_epoch": 1, "chunk": 0, "stain_size": 0}
+        for name, low in lows.items():
+            if getattr(self, name) < low:
+                problems.append(f"{name} is {getattr(self, name)} (allowed: {low} or more)")
+        for name in ("tau_cam", "tau_teacher", "hsv_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                problems.append(f"{name} is {getattr(self, name)} (allowed: 0 to 1)")
         if problems:
             raise ConfigError(f"{'; '.join(problems)}. Correct the settings of swift.")
 
@@ -140,9 +148,10 @@ class SwiftRecipe:
         chance = torch.default_generator  # seeded by the loop for this update
         bags = batch.bags.float() / 255  # (B, K, 3, P, P)
         strong = self._view(batch, bags, chance)
-        colours = _Colours.draw(self.settings.colour, len(bags), bags.device, chance)
+        colours = _Colours.draw(self.settings, len(bags), bags.device, chance)
         state = _chance_state(bags.device)
         z, z_bags = self._encode(strong.cells, colours.unmoved(strong.bags), batch.valid)
+        drew = not torch.equal(state, _chance_state(bags.device))
         losses: dict[str, Tensor] = {}
         if "cell" in self.settings.terms:
             logits = self._model.student.head(z)
@@ -152,13 +161,16 @@ class SwiftRecipe:
         slide_logits = self._judge(z_bags, batch.valid)
         if "slide" in self.settings.terms:
             losses["slide"] = functional.cross_entropy(slide_logits, batch.slide_labels)
+            losses |= self._losses_of_head(batch, z_bags)
         if "semi" in self.settings.terms:
             losses |= self._semi(batch, bags, z_bags, slide_logits, chance)
         if colours.move:
             shift = self._shift(batch, slide_logits, colours)
             moved = shift_colours(strong.bags, shift, colours.in_hsv)
             with _same_chance(state, bags.device):
-                _, z_moved = self._encode(strong.cells[:0], moved, batch.valid)
+                # A trunk that drew (stochastic depth) meets all crops again, or its draws shift.
+                again = strong.cells if drew else strong.cells[:0]
+                _, z_moved = self._encode(again, moved, batch.valid)
                 logits = self._judge(z_moved, batch.valid)
             losses["colour"] = functional.cross_entropy(logits, batch.slide_labels)
         return losses
@@ -181,7 +193,7 @@ class SwiftRecipe:
         viewed = torch.zeros_like(bags)
         viewed[batch.valid] = both[len(batch.cells) :]
         if "stain" in settings.colour and len(bags):
-            viewed = jitter_stain(viewed, settings.stain_size, chance)
+            viewed = jitter_stain(viewed, batch.valid, settings.stain_size, chance)
         return _Strong(both[: len(batch.cells)], viewed)
 
     def _encode(self, cells: Tensor, bags: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
@@ -194,9 +206,15 @@ class SwiftRecipe:
 
     def _judge(self, z_bags: Tensor, valid: Tensor) -> Tensor:
         """Slide logits (B, C) in full precision."""
-        with torch.autocast(z_bags.device.type, enabled=False):
+        with full_precision(z_bags.device):
             logits, _ = self._model.head(z_bags, valid)
         return logits
+
+    def _losses_of_head(self, batch: JointBatch, z_bags: Tensor) -> Mapping[str, Tensor]:
+        """What a head learns from besides the slide's class, as CLAM does; most have none."""
+        extra = getattr(self._model.head, "extra_losses", None)
+        with full_precision(z_bags.device):
+            return {} if extra is None else extra(z_bags, batch.valid, batch.slide_labels)
 
     def _semi(
         self,
@@ -211,7 +229,7 @@ class SwiftRecipe:
         logits = self._model.student.head(z_bags[real])  # (M, C_c)
         count = joint_mean(real.sum())
         loss = masked_cross_entropy(logits, given.labels[real], given.mask[real], count)
-        return {"semi": loss, **_describe(given, batch)}
+        return {"semi": loss, **_describe(given, batch, self.sampler.classes.cells)}
 
     def label_cells(
         self,
@@ -258,7 +276,8 @@ class SwiftRecipe:
             n = len(slide_logits)
             return random_shift(n, radius, torch.default_generator).to(slide_logits.device)
         each = functional.cross_entropy(slide_logits, batch.slide_labels, reduction="sum")
-        (gradient,) = torch.autograd.grad(each, colours.zero, retain_graph=True)
+        with full_precision(each.device):
+            (gradient,) = torch.autograd.grad(each, colours.zero, retain_graph=True)
         return steepest_shift(gradient, radius)
 
 
@@ -278,9 +297,10 @@ class _Colours(NamedTuple):
 
     @classmethod
     def draw(
-        cls, colour: str, n_slides: int, device: torch.device, chance: torch.Generator
+        cls, settings: SwiftSettings, n_slides: int, device: torch.device, chance: torch.Generator
     ) -> _Colours:
-        in_hsv = torch.rand(n_slides, generator=chance) < 0.5
+        colour = settings.colour
+        in_hsv = torch.rand(n_slides, generator=chance) < settings.hsv_share
         adversarial = colour.startswith("adversarial") and n_slides > 0
         zero = torch.zeros(n_slides, 3, device=device, requires_grad=True) if adversarial else None
         return cls(adversarial or (colour == "random" and n_slides > 0), in_hsv, zero)
@@ -313,10 +333,10 @@ def _all_nilm(given: PseudoLabels, batch: JointBatch) -> PseudoLabels:
     )
 
 
-def _describe(given: PseudoLabels, batch: JointBatch) -> dict[str, Tensor]:
-    """By rule and kind of slide: the share of cells labelled, and of these the share that is right.
+def _describe(given: PseudoLabels, batch: JointBatch, classes: Sequence[str]) -> dict[str, Tensor]:
+    """By rule and kind of slide the share of cells labelled, and by class how many.
 
-    The second only where the truth is known, as on phantoms, and a cell was labelled.
+    And how many could be judged, and are right: where the truth is known, as on phantoms.
     """
     known = batch.truth != UNKNOWN
     positive = (batch.slide_labels > 0).unsqueeze(1).expand_as(batch.valid)
@@ -331,6 +351,8 @@ def _describe(given: PseudoLabels, batch: JointBatch) -> dict[str, Tensor]:
             values[f"{rule}_judged_{kind}"] = judged.sum().float()
             right = judged & (given.labels == batch.truth)
             values[f"{rule}_right_{kind}"] = right.sum().float()
+        for number, name in enumerate(classes):
+            values[f"{rule}_{name}"] = (mask & (given.labels == number)).sum().float()
     return values
 
 
