@@ -35,6 +35,7 @@ from koilo.train.stages import (
     NetConfig,
     Scores,
     build_model,
+    colour_stage,
     fit_head,
     restart_at_better,
     score_store,
@@ -106,8 +107,9 @@ def cpu_plan(*, smoke: bool, threads: int) -> Plan:
             n_cells=32,
             n_slides=4,
             top_k=12 if smoke else 48,
-            teacher_decay=0.999,
-            young=4.0,  # averages over a third of the steps, not a ninth: docs/cohort.md
+            # Over a third of the steps, not a ninth; in the colour stage over 333: docs/cohort.md
+            teacher_decay=0.997,
+            young=4.0,
             cam="hirescam",  # Grad-CAM floods slides here: docs/cohort.md
         ),
         replace(adam, steps=steps["cells"]),
@@ -167,7 +169,7 @@ class Study:
         if method in JOINT:
             settings = replace(self.plan.settings, **JOINT[method])
             return self._joint(method, self.start(), settings, self.plan.joint)
-        settings = replace(self.plan.settings, colour=COLOUR[method])
+        settings = colour_stage(self.plan.settings, COLOUR[method])
         return self._joint(method, self._best_of("swift"), settings, self.plan.colour)
 
     def start(self) -> SwiftModel:

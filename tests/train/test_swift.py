@@ -17,7 +17,7 @@ from koilo.errors import ConfigError, TrainingError
 from koilo.train import LoopConfig, Progress, fit
 from koilo.train.joint import Classes, JointBatch, JointSampler
 from koilo.train.recipes.swift import COLOURS, SwiftRecipe, SwiftSettings, _Colours
-from koilo.train.stages import restart_at_better
+from koilo.train.stages import colour_stage, restart_at_better
 from koilo.train.swift_model import SwiftModel, build_swift_model, judge_slides
 from tests.train.conftest import assert_same_bits, weights_of
 from tests.train.toy_store import make_toy_store
@@ -280,6 +280,21 @@ def test_a_further_stage_begins_at_whichever_validation_prefers(
     for averaged in (False, True):
         p = judge_slides(*model.parts(averaged=averaged), store, slides, top_k=4)
         np.testing.assert_array_equal(p, wanted)
+
+
+def test_the_averages_of_a_colour_stage_go_on_from_what_they_began_as(store: CropStore) -> None:
+    settings = colour_stage(replace(TOY, young=4.0), "random")
+    recipe = make_recipe(store, settings)
+    assert settings.colour == "random"
+    model = recipe.model
+    assert isinstance(model, SwiftModel)
+    before = [p.clone() for p in model.head_average.parameters()]
+    with torch.no_grad():
+        for p in model.head.parameters():
+            p += 1.0
+    recipe.after_step(Progress(step=1, steps=4, epoch=0))
+    for old, new in zip(before, model.head_average.parameters(), strict=True):
+        assert torch.allclose(new, old + (1.0 - TOY.teacher_decay), atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from koilo.train.stages import (
     NetConfig,
     Scores,
     build_model,
+    colour_stage,
     fit_head,
     restart_at_better,
     score_store,
@@ -136,7 +137,7 @@ def run_stages(config: SwiftConfig, store: CropStore, model: SwiftModel) -> None
     result = train_swift_stage(model, store, net, plain, config.loop, out / "3-swift", begun)
     if config.colour is not None:
         moved = settings.colour if settings.colour != "none" else "adversarial"
-        coloured = replace(settings, colour=moved)
+        coloured = colour_stage(settings, moved)
         restart_at_better(model, result.metrics)
         result = train_swift_stage(
             model, store, net, coloured, config.colour, out / "4-colour", [result.weights]

@@ -186,6 +186,14 @@ def restart_at_better(model: SwiftModel, metrics: Mapping[str, float]) -> None:
     model.restart(averaged=metrics.get("average_auc", 0.0) > metrics.get("student_auc", 0.0))
 
 
+def colour_stage(settings: SwiftSettings, colour: str) -> SwiftSettings:
+    """The settings of a further stage with colours changed: its averages go on, not young again.
+
+    A young average forgets within a few steps what it began as, which is what was judged best.
+    """
+    return replace(settings, colour=colour, young=1.0)
+
+
 @dataclass(frozen=True)
 class Scores:
     """What a trained model says of every slide of a store, and the threshold it locked."""
