@@ -137,6 +137,14 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
     return Bundle(folder, spec, hashlib.sha256(raw).hexdigest())
 
 
+def as_stored(tensors: Tensors) -> Tensors:
+    """Tensors as a bundle holds them: floating point in half precision."""
+    return {
+        name: np.ascontiguousarray(value.astype(np.float16) if value.dtype.kind == "f" else value)
+        for name, value in tensors.items()
+    }
+
+
 def write_bundle(
     folder: Path, spec: Mapping[str, Any], tensors: Mapping[str, Tensors], card: str
 ) -> Bundle:
@@ -157,14 +165,8 @@ def write_bundle(
     ensure_folder(folder)
     hashes = {}
     for stage, values in tensors.items():
-        halves = {
-            name: np.ascontiguousarray(
-                value.astype(np.float16) if value.dtype.kind == "f" else value
-            )
-            for name, value in values.items()
-        }
         file = f"{stage}.safetensors"
-        write_bytes(folder / file, save(halves))
+        write_bytes(folder / file, save(dict(as_stored(values))))
         hashes[file] = sha256_file(folder / file)
     full = {"format": FORMAT, **spec, "sha256": hashes}
     _check_spec(folder, full)
@@ -192,9 +194,8 @@ def add_stage(
     from safetensors.numpy import save
 
     bundle = load_bundle(folder)
-    halves = {k: v.astype(np.float16) if v.dtype.kind == "f" else v for k, v in tensors.items()}
     file = f"{name}.safetensors"
-    write_bytes(folder / file, save(halves))
+    write_bytes(folder / file, save(dict(as_stored(tensors))))
     spec = dict(bundle.spec)
     spec["stages"] = {**spec["stages"], name: dict(stage)}
     spec["sha256"] = {**spec["sha256"], file: sha256_file(folder / file)}

@@ -92,6 +92,7 @@ def test_a_stopped_run_reads_no_slide_twice(manifest, bundle, tmp_path, monkeypa
     )
     bags(settings)
     assert read == ["broken"]
+    assert not (tmp_path / "parts").exists()
     assert len(open_crop_store(tmp_path).slides) == 2
 
 
@@ -102,3 +103,21 @@ def test_no_cell_at_all_is_one_clear_line(slides, bundle, tmp_path) -> None:
         bags(config(path, tmp_path / "out", bundle))
     with pytest.raises(ConfigError, match="top_k 0"):
         config(path, tmp_path, bundle, top_k=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": "CIN2"}, "'CIN2' is not a class"),
+        ({"split": "val"}, "split val .allowed: train, validation, test, unseen, unseen_twin"),
+    ],
+)
+def test_a_wrong_label_or_split_is_refused_before_any_slide_is_read(
+    slides, bundle, tmp_path, monkeypatch, change, message
+) -> None:
+    monkeypatch.setattr(bags_part, "_read", lambda *_: pytest.fail("a slide was read"))
+    path = tmp_path / "manifest.csv"
+    write_manifest(path, [SlideEntry("lesion", slides["lesion"], **{"label": "HSIL"} | change)])
+    with pytest.raises(ManifestError, match=message):
+        bags(config(path, tmp_path / "out", bundle))
+    assert not (tmp_path / "out").exists()

@@ -18,7 +18,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,8 @@ from koilo.files import atomic_path, ensure_folder, output_errors, write_json, w
 from koilo.taxonomy import fold_members
 
 FORMAT = 1
+SPLITS = ("train", "validation", "test", "unseen", "unseen_twin")
+"""What a slide of a store is for; ``unseen``: of centres that no training slide comes from."""
 _PART = "crops.part.npy"
 
 
@@ -156,7 +158,7 @@ def open_crop_store(folder: Path) -> CropStore:
 
     Raises:
         ManifestError: there is no whole store, its files do not fit each other, a slide label is
-            not of the Bethesda classes, or a case lies in two splits.
+            not of the Bethesda classes, a split is unknown, or a case lies in two splits.
     """
     try:
         about = json.loads((folder / "store.json").read_text(encoding="utf-8"))
@@ -180,12 +182,30 @@ def open_crop_store(folder: Path) -> CropStore:
     return CropStore(folder, mpp, crop_px, facts, slides, cells, crops)
 
 
+def refuse_slides(source: Path, slides: Sequence[StoredSlide]) -> None:
+    """Refuse slides that no store may hold, all in one line.
+
+    Raises:
+        ManifestError: a slide stands twice, a label is not of the Bethesda classes, a split is
+            unknown, or a case lies in two splits.
+    """
+    known = [slide.slide_id for slide in slides]
+    problems = ["a slide stands twice"] if len(set(known)) < len(known) else []
+    problems += _wrong_labels(slide.label for slide in slides if slide.label)
+    if strange := sorted({slide.split for slide in slides} - set(SPLITS)):
+        problems.append(f"split {', '.join(strange)} (allowed: {', '.join(SPLITS)})")
+    if problems:
+        raise ManifestError(f"{source}: {'; '.join(problems)}. Correct the manifest.")
+    groups = [slide.case_id or slide.twin_of or slide.slide_id for slide in slides]
+    splits = [slide.split.removesuffix("_twin") for slide in slides]
+    refuse_shared_groups(groups, splits, what="case")
+
+
 def _check(folder: Path, slides: Sequence[StoredSlide], cells: StoredCells, n_crops: int) -> None:
     """Refuse what no learner may be given, all in one line."""
+    refuse_slides(folder / "manifest.csv", slides)
     problems: list[str] = []
-    known = [slide.slide_id for slide in slides]
-    if len(set(known)) < len(known):
-        problems.append("a slide stands twice in the manifest")
+    known = {slide.slide_id for slide in slides}
     lengths = {len(getattr(cells, each.name)) for each in fields(StoredCells)}
     if lengths != {n_crops}:
         rows = " or ".join(map(str, sorted(lengths)))
@@ -193,19 +213,15 @@ def _check(folder: Path, slides: Sequence[StoredSlide], cells: StoredCells, n_cr
             f"{folder} is no sound crop store: {n_crops} crops and {rows} rows of cells. There is "
             "one row a crop. Make the store again."
         )
-    if strangers := sorted(set(np.unique(cells.slide_id).tolist()) - set(known)):
+    if strangers := sorted(set(np.unique(cells.slide_id).tolist()) - known):
         problems.append(f"cells of slides that the manifest lacks: {', '.join(strangers[:5])}")
     if not _in_order(cells):
         problems.append("a bag's rows do not follow each other by rank")
-    labels = {slide.label for slide in slides} | set(np.unique(cells.given).tolist()) - {""}
-    problems += [problem for label in sorted(labels) if (problem := _wrong_label(label))]
+    problems += _wrong_labels(set(np.unique(cells.given).tolist()) - {""})
     if problems:
         raise ManifestError(
             f"{folder} is no sound crop store: {'; '.join(problems)}. Make the store again."
         )
-    groups = [slide.case_id or slide.twin_of or slide.slide_id for slide in slides]
-    splits = [slide.split.removesuffix("_twin") for slide in slides]
-    refuse_shared_groups(groups, splits, what="case")
 
 
 def _in_order(cells: StoredCells) -> bool:
@@ -222,12 +238,15 @@ def _in_order(cells: StoredCells) -> bool:
     return bool(rank[0] == 0 and (follows | begins).all() and len(set(name[starts])) == len(starts))
 
 
-def _wrong_label(label: str) -> str:
-    try:
-        fold_members(label)
-    except ValueError as error:
-        return f"label {label!r}: {str(error).rstrip('.')}"
-    return ""
+def _wrong_labels(labels: Iterable[str]) -> list[str]:
+    """What is wrong with each of the labels that is none of the Bethesda classes."""
+    problems = []
+    for label in sorted(set(labels)):
+        try:
+            fold_members(label)
+        except ValueError as error:
+            problems.append(f"label {label!r}: {str(error).rstrip('.')}")
+    return problems
 
 
 def _write_slides(path: Path, slides: Sequence[StoredSlide]) -> None:

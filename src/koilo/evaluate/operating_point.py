@@ -66,9 +66,17 @@ def lock_threshold(truth: ArrayLike, score: ArrayLike, sensitivity: float = SENS
 
 
 def lock_operating_point(
-    truth: ArrayLike, score: ArrayLike, set_name: str, sensitivity: float = SENSITIVITY
+    truth: ArrayLike,
+    score: ArrayLike,
+    set_name: str,
+    sensitivity: float = SENSITIVITY,
+    *,
+    margin: float = 0.0,
 ) -> OperatingPoint:
     """Lock a threshold and record what it does on the set it was locked on.
+
+    ``margin`` is taken off the threshold: scores of a network differ in their last digits between
+    machines, and the slide that sets the threshold has to stay positive.
 
     Raises:
         ValueError: no positive or no negative, or a score that is not finite.
@@ -76,7 +84,7 @@ def lock_operating_point(
     positive, scores = _checked(truth, score)
     if positive.all():
         raise ValueError("there is no negative; a specificity cannot be stated")
-    threshold = lock_threshold(positive, scores, sensitivity)
+    threshold = lock_threshold(positive, scores, sensitivity) - margin
     reached, specificity = sensitivity_specificity(positive, scores, threshold)
     n, n_positive = len(positive), int(positive.sum())
     return OperatingPoint(

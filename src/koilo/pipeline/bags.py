@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from koilo.bundle import load_bundle
 from koilo.cells import read_crops
 from koilo.config import fingerprint
 from koilo.datasets import LabelledCell, read_cells
-from koilo.datasets.crop_store import CropStoreWriter, StoredCells, StoredSlide
+from koilo.datasets.crop_store import CropStoreWriter, StoredCells, StoredSlide, refuse_slides
 from koilo.detect import Detector, load_detector
 from koilo.errors import ConfigError, ManifestError, OutputError
 from koilo.files import ensure_folder, folder_lock, remove_file, write_bytes
@@ -85,11 +86,13 @@ def bags(config: BagsConfig) -> int:
         exit status: 0, or 1 where a slide could not be read.
 
     Raises:
-        ManifestError: the manifest or cells.csv is malformed, a case leaks, or no cell was found.
+        ManifestError: the manifest or cells.csv is malformed, a label or split is unknown, a case
+            leaks, or no cell was found.
         BundleError: the bundle is missing or unfit.
         OutputError: ``config.out`` cannot be written or is in use.
     """
     entries = read_manifest(config.manifest)
+    refuse_slides(config.manifest, [_stored(entry) for entry in entries])
     cells = _labelled_cells(config.manifest, entries)
     device = choose_device(config.device)
     bundle = load_bundle(config.model)
@@ -112,6 +115,8 @@ def bags(config: BagsConfig) -> int:
         _finish(config, parts, bundle.sha256)
         for entry in entries:
             remove_file(_part_path(config, entry))
+        with suppress(OSError):  # where it holds something else, it stays
+            (config.out / _PARTS).rmdir()
     return 1 if n_failed else 0
 
 
@@ -251,22 +256,22 @@ def _finish(
         np.concatenate([part["given"] for _, part in parts]),
         np.full(n_crops, "", dtype=np.str_),
     )
-    slides = [
-        StoredSlide(
-            entry.slide_id,
-            entry.centre or "",
-            entry.split or "train",
-            entry.label or "",
-            entry.twin_of or "",
-            entry.case_id or "",
-        )
-        for entry, _ in parts
-    ]
     facts = {
         "command": "koilo data bags",
         "koilo_version": __version__,
         "bundle_sha256": bundle_sha256,
         "top_k": config.top_k,
     }
-    writer.finish(slides, cells, facts)
-    log.info("%s: %d slides, %d crops", config.out, len(slides), n_crops)
+    writer.finish([_stored(entry) for entry, _ in parts], cells, facts)
+    log.info("%s: %d slides, %d crops", config.out, len(parts), n_crops)
+
+
+def _stored(entry: SlideEntry) -> StoredSlide:
+    return StoredSlide(
+        entry.slide_id,
+        entry.centre or "",
+        entry.split or "train",
+        entry.label or "",
+        entry.twin_of or "",
+        entry.case_id or "",
+    )

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from koilo import __version__
-from koilo.bundle import Bundle, load_bundle, write_bundle
+from koilo.bundle import Bundle, as_stored, load_bundle, write_bundle
 from koilo.datasets.crop_store import CropStore
 from koilo.taxonomy import CYTOLOGY, fold_members
 from koilo.train.record import git_commit
@@ -82,6 +83,16 @@ def write_swift_bundle(
     }
     return write_bundle(
         config.out / "bundle", spec, tensors, _card(config.name, store, point, spec)
+    )
+
+
+def round_as_stored(net: nn.Module) -> None:
+    """Round the weights to what a bundle holds of them, in place.
+
+    A threshold is locked on scores of these: the slide that sets it has to screen as positive.
+    """
+    net.load_state_dict(
+        {name: torch.from_numpy(value) for name, value in as_stored(_tensors(net)).items()}
     )
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from koilo.bundle import load_bundle
-from koilo.datasets.crop_store import CropStore, open_crop_store
+from koilo.datasets.crop_store import SPLITS, CropStore, open_crop_store
 from koilo.encoders.starting import load_start, start_files
 from koilo.evaluate.operating_point import lock_operating_point
 from koilo.files import write_json
 from koilo.progress import log
 from koilo.train.audit import draw_audit_sheet
-from koilo.train.bundling import write_swift_bundle
+from koilo.train.bundling import round_as_stored, write_swift_bundle
 from koilo.train.joint import Classes, JointSampler, fold_slides
 from koilo.train.recipe import LoopConfig
 from koilo.train.recipes.swift import SwiftSettings
@@ -36,7 +36,8 @@ from koilo.train.stages import (
 )
 from koilo.train.swift_model import SwiftModel, refuse_empty_bags
 
-SPLITS = ("train", "validation", "test", "unseen", "unseen_twin")
+NOISE = 1e-6
+"""How far p may move with the machine and with what else is in a batch."""
 
 
 def _paper_loop(steps: int) -> LoopConfig:
@@ -96,12 +97,14 @@ def train_swift(config: SwiftConfig) -> None:
         OutputError: ``config.out`` cannot be written.
     """
     store = fold_slides(open_crop_store(config.store), config.net.classes)
-    refuse_unfit(store, config.net.classes, config.settings)
+    taught = config.two_stages or "cell" in config.settings.terms
+    refuse_unfit(store, config.net.classes, config.settings, taught=taught)
     load_bundle(config.detector)
     model = build_model(config.net, config.loop.seed)
     if config.start is not None:
         load_start(model.student.trunk, config.start)
     run_stages(config, store, model)
+    round_as_stored(model)
     scores = score_store(model, store, config.net.classes, config.settings.top_k, SPLITS)
     write_scores(config.out / "scores.csv", scores)
     draw_audit_sheet(
@@ -111,8 +114,12 @@ def train_swift(config: SwiftConfig) -> None:
     log.info("The bundle is in %s.", config.out / "bundle")
 
 
-def refuse_unfit(store: CropStore, classes: Classes, settings: SwiftSettings) -> None:
+def refuse_unfit(
+    store: CropStore, classes: Classes, settings: SwiftSettings, *, taught: bool = True
+) -> None:
     """Refuse at once a store that a later stage could not be trained, judged or locked on.
+
+    ``taught`` says whether labelled cells are asked for by any stage.
 
     Raises:
         TrainingError: saying what is missing.
@@ -120,7 +127,7 @@ def refuse_unfit(store: CropStore, classes: Classes, settings: SwiftSettings) ->
     JointSampler(
         store,
         classes,
-        n_cells=settings.n_cells,
+        n_cells=settings.n_cells if taught else 0,
         n_slides=settings.n_slides,
         top_k=settings.top_k,
         labels=settings.labels,
@@ -175,5 +182,6 @@ def locked_point(scores: Scores, store: CropStore) -> dict[str, object]:
         [scores.slides[row].label != "NILM" for row in rows],
         scores.p_positive[rows],
         f"{len(rows)} validation slides of crop store {store.folder.name}",
+        margin=NOISE,
     )
     return point.to_dict()
