@@ -124,9 +124,11 @@ def train_detector(options: argparse.Namespace) -> Path:
     stage = source.stage("detector")
     net = build_detector(stage["model"], stage["config"])
     net.load_state_dict({n: torch.from_numpy(v) for n, v in source.tensors("detector").items()})
-    settings = DetectorSettings(tile_px=160, batch=8, seed=seed)
+    settings = DetectorSettings(tile_px=160, batch=8)
     loop = LoopConfig(steps=options.steps, lr=3e-4, ema=0.98, clip=5.0, seed=seed, threads=1)
-    fit_recipe(DetectorRecipe(net, scenes, settings), loop, work / "run", settings=settings)
+    fit_recipe(
+        DetectorRecipe(net, scenes, settings, seed=seed), loop, work / "run", settings=settings
+    )
     own = {name: value.numpy() for name, value in net.state_dict().items()}
     tensors = {stage: source.tensors(stage) for stage in source.spec["stages"]}
     spec = {key: value for key, value in source.spec.items() if key not in ("format", "sha256")}

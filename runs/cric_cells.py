@@ -13,7 +13,6 @@ Everything is a function of --seed.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import time
 from pathlib import Path
 
@@ -90,12 +89,11 @@ def train(data: Path, work: Path, start: Path, fold: int | None, steps: int, see
     validation = None if fold is None else cell_set(cells, ~keep["cric"], 1.0)
     torch.manual_seed(seed)
     net = PooledCellNet(len(OUTPUTS), frozen=FROZEN, **MODEL)
-    settings = dataclasses.replace(SETTINGS, seed=seed)
-    recipe = SupervisedRecipe(net, sets, settings, validation=validation)
+    recipe = SupervisedRecipe(net, sets, SETTINGS, validation=validation, seed=seed)
     start_from(net, start, recipe)
     loop = LoopConfig(steps=steps, lr=1e-3, ema=0.99, clip=5.0, seed=seed, threads=1)
     started = time.time()
-    result = fit(recipe, loop, work / name, settings=settings, data=[start])
+    result = fit(recipe, loop, work / name, settings=SETTINGS, data=[start])
     print(name, result.metrics, f"{time.time() - started:.0f} s", flush=True)
     if fold is not None:
         np.savez(

@@ -90,13 +90,12 @@ def train(args: argparse.Namespace, fields: Sequence[CricField]) -> None:
     phantoms = [] if args.no_phantoms else load_phantom_scenes(args.work, PHANTOM_SEED)
     torch.manual_seed(args.seed)
     model = build_detector(MODEL, CONFIG)
-    settings = dataclasses.replace(SETTINGS, seed=args.seed)
-    recipe = DetectorRecipe(model, scenes, settings, second=phantoms)
+    recipe = DetectorRecipe(model, scenes, SETTINGS, second=phantoms, seed=args.seed)
     if args.start:
         start_model(recipe, args.start)
     loop = dataclasses.replace(LOOP, steps=args.steps, seed=args.seed)
     started = time.process_time()
-    result = fit(recipe, loop, args.work / name, settings=settings)
+    result = fit(recipe, loop, args.work / name, settings=SETTINGS)
     seconds = time.process_time() - started
     print(f"{name}: {result.steps} steps, {seconds:.0f} s of one core")
     if not final:

@@ -123,14 +123,15 @@ def with_lesions(fields: Sequence[CricField]) -> list[CricField]:
 def measure(args: argparse.Namespace, material: Material, size: str, name: str) -> Judged:
     """Train one of the four, or take it from WORK, and let it find."""
     mpp = MAGNIFICATIONS[name]
-    settings = settings_at(mpp, args.seed)
+    settings = settings_at(mpp)
     torch.manual_seed(args.seed)
     model = build_detector(MODEL, config_at(size, mpp))
     folder = args.work / f"{size}-{name}-{args.steps}"
     if (folder / "metrics.json").exists():
         model.load_state_dict(load_file(folder / "model.safetensors"))
     else:
-        recipe = DetectorRecipe(model, material.learnt, settings, second=material.phantoms)
+        recipe = DetectorRecipe(model, material.learnt, settings, second=material.phantoms,
+                                seed=args.seed)  # fmt: skip
         if args.start:
             start_model(recipe, args.start)
         fit(recipe, dataclasses.replace(LOOP, steps=args.steps, seed=args.seed), folder,
@@ -145,10 +146,10 @@ def measure(args: argparse.Namespace, material: Material, size: str, name: str) 
     return size, name, fields, phantoms, facts
 
 
-def settings_at(mpp: float, seed: int) -> DetectorSettings:
+def settings_at(mpp: float) -> DetectorSettings:
     """Tiles of the same ground at another pixel size."""
     tile_px = round(SETTINGS.tile_px * SETTINGS.mpp / mpp)
-    return dataclasses.replace(SETTINGS, mpp=mpp, tile_px=tile_px, seed=seed)
+    return dataclasses.replace(SETTINGS, mpp=mpp, tile_px=tile_px)
 
 
 def config_at(size: str, mpp: float) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def collect(recipe: SwiftRecipe, classes: Classes) -> Found:
     device = next(model.parameters()).device
     found: Found = {}
     for number in range(_MOST_BATCHES):
-        batch = recipe.sampler.draw(batch_rng(recipe.settings.seed, 0, number))
+        batch = recipe.sampler.draw(batch_rng(recipe.seed, 0, number))
         batch = type(batch)(*(part.to(device) for part in batch))
         bags = batch.bags.float() / 255
         with torch.no_grad():

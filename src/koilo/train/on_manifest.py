@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +99,12 @@ def train_detector(config: DetectorConfig) -> None:
     seed_all(config.loop.seed)
     model = build_detector(config.model, config.model_config)
     mpp = config.settings.mpp * _SCENE_SHARE
-    settings = replace(config.settings, seed=config.loop.seed)
     recipe = DetectorRecipe(
         model,
         read_scenes(slides.train, mpp=mpp),
-        settings,
+        config.settings,
         validation=read_scenes(slides.validation, mpp=mpp),
+        seed=config.loop.seed,
     )
     _run(recipe, config, model, recipe.batches(-1), slides.files)
 
@@ -132,8 +132,14 @@ def train_supervised(config: SupervisedConfig) -> None:
         CellSet(*read_patches(part, classes, mpp=config.mpp, size_px=size_px, fine=fine))
         for part in (slides.train, slides.validation)
     )
-    settings = replace(config.settings, seed=config.loop.seed)
-    recipe = SupervisedRecipe(model, [train], settings, validation=held_out, hierarchy=tree)
+    recipe = SupervisedRecipe(
+        model,
+        [train],
+        config.settings,
+        validation=held_out,
+        hierarchy=tree,
+        seed=config.loop.seed,
+    )
     _run(recipe, config, model, recipe.batches(-1), slides.files)
 
 

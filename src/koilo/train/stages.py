@@ -96,7 +96,6 @@ def train_swift_stage(
         TrainingError: the store cannot be trained on, or training cannot go on.
         OutputError: ``out`` cannot be written.
     """
-    settings = replace(settings, seed=loop.seed)
     sampler = JointSampler(
         store,
         net.classes,
@@ -114,7 +113,7 @@ def train_swift_stage(
             return {}
         return measure_both(trained, store, slides, settings.top_k)
 
-    recipe = SwiftRecipe(model, sampler, settings, measure=measure)
+    recipe = SwiftRecipe(model, sampler, settings, seed=loop.seed, measure=measure)
     known_by = _StageSettings(settings, net)
     return fit(recipe, loop, out, settings=known_by, data=[*store_files(store), *start])
 

@@ -55,8 +55,6 @@ class AlignmentSettings:
     """learn a scale and an offset of the cosines; off in the paper"""
     batch: int = 256
     """cells a batch"""
-    seed: int = 0
-    """seed of batches and wordings"""
 
     def __post_init__(self) -> None:
         """Refuse what no run can have, all in one error."""
@@ -193,6 +191,7 @@ class AlignmentRecipe:
                 "No cell with a known description. At least one is needed. Draw some cells."
             )
         self.settings, self.train, self.validation = settings, train, validation
+        self.seed = seed
         seed_all(seed)
         mean = torch.from_numpy(np.average(train.features, axis=0, weights=train.odds))
         if settings.variant == "head":
@@ -213,7 +212,7 @@ class AlignmentRecipe:
         n_batches = max(len(self.train.features) // self.settings.batch, 1)
 
         def make(index: int) -> Batch:
-            rng = batch_rng(self.settings.seed, epoch, index)
+            rng = batch_rng(self.seed, epoch, index)
             rows = rng.choice(len(self._odds), self.settings.batch, p=self._odds)
             wording = [int(rng.integers(len(options))) for options in WORDINGS]
             return (

@@ -49,8 +49,6 @@ class DetectorSettings:
     """weight of losses named ``box``"""
     nucleus_weight: float = 0.5
     """weight of losses named ``nucleus``"""
-    seed: int = 0
-    """seed of the tiles"""
     augmentation: TileAugmentation = field(default_factory=TileAugmentation)
     """how far a tile may be changed"""
 
@@ -66,8 +64,9 @@ class DetectorRecipe:
         *,
         second: Sequence[Scene] = (),
         validation: Sequence[Scene] = (),
+        seed: int = 0,
     ) -> None:
-        """Take the model, the scenes to learn from and those to measure on.
+        """Take the model, the scenes to learn from, those to measure on, and the tiles' seed.
 
         Raises:
             TrainingError: no scene holds a positive cell.
@@ -77,7 +76,7 @@ class DetectorRecipe:
                 "No training scene holds a positive cell. At least one is needed. "
                 "Check the labels of the cells manifest."
             )
-        self._model, self.settings = model, settings
+        self._model, self.settings, self.seed = model, settings, seed
         self.sets = [_SceneSet(scenes)] + ([_SceneSet(second)] if second else [])
         self.validation = list(validation)
 
@@ -112,7 +111,7 @@ class DetectorRecipe:
         return {name: value for name, value in figures.items() if np.isfinite(value)}
 
     def _make_batch(self, epoch: int, index: int) -> Batch:
-        rng = batch_rng(self.settings.seed, epoch, index)
+        rng = batch_rng(self.seed, epoch, index)
         tiles, truths = [], []
         for _ in range(self.settings.batch):
             use_second = len(self.sets) > 1 and rng.random() < self.settings.second_share

@@ -48,8 +48,6 @@ class SupervisedSettings:
     costs more than a wrong leaf, 0 is plain cross-entropy"""
     mirrored: float = 0.1
     """share of crops cut small and mirrored at their edges, as a picture of one cell would be"""
-    seed: int = 0
-    """seed of the crops"""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """how far a crop may be changed"""
 
@@ -78,8 +76,9 @@ class SupervisedRecipe:
         *,
         validation: CellSet | None = None,
         hierarchy: Hierarchy | None = None,
+        seed: int = 0,
     ) -> None:
-        """Take the model, the sets to learn from and those to measure on.
+        """Take the model, the sets to learn from, those to measure on, and the crops' seed.
 
         With a ``hierarchy`` the model's outputs are its leaves, and its tree weighs the loss.
 
@@ -95,7 +94,7 @@ class SupervisedRecipe:
         self.hierarchy = hierarchy
         self._tree_loss = HierarchicalLoss(hierarchy, settings.alpha) if hierarchy else None
         self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.settings = settings
+        self.settings, self.seed = settings, seed
         self.sets = [each for each in sets if len(each.labels)]
         shares = np.array([each.share for each in self.sets], np.float64)
         self._shares = shares / shares.sum()
@@ -161,7 +160,7 @@ class SupervisedRecipe:
         return values
 
     def _make_batch(self, epoch: int, index: int) -> Batch:
-        rng = batch_rng(self.settings.seed, epoch, index)
+        rng = batch_rng(self.seed, epoch, index)
         crops, labels = [], []
         for number in rng.choice(len(self.sets), self.settings.batch, p=self._shares):
             cell = int(rng.choice(len(self._odds[number]), p=self._odds[number]))

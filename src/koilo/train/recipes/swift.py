@@ -77,8 +77,6 @@ class SwiftSettings:
     """how far the stain augmentation goes"""
     batches_per_epoch: int = 100
     """batches that count as one epoch (crops are drawn, not enumerated)"""
-    seed: int = 0
-    """seed of the batches"""
     view: StrongView = field(default_factory=StrongView)
     """how far a strong view goes"""
 
@@ -125,10 +123,16 @@ class SwiftRecipe:
         sampler: JointSampler,
         settings: SwiftSettings,
         *,
+        seed: int = 0,
         measure: Callable[[SwiftModel], Mapping[str, float]] | None = None,
     ) -> None:
-        """``measure`` gives the validation measures of the model in eval mode."""
-        self._model, self.sampler, self.settings, self.measure = model, sampler, settings, measure
+        """Take what is trained and on what.
+
+        ``seed`` is that of the batches, ``measure`` gives the validation measures of the model in
+        eval mode.
+        """
+        self._model, self.sampler, self.settings = model, sampler, settings
+        self.seed, self.measure = seed, measure
         self._cell_of_slide = torch.tensor(sampler.classes.cell_of_slide)
 
     @property
@@ -140,7 +144,7 @@ class SwiftRecipe:
         """Joint batches drawn by (seed, epoch, index)."""
         return IndexedBatches(
             self.settings.batches_per_epoch,
-            lambda index: self.sampler.draw(batch_rng(self.settings.seed, epoch, index)),
+            lambda index: self.sampler.draw(batch_rng(self.seed, epoch, index)),
         )
 
     def losses(self, batch: JointBatch, progress: Progress) -> Mapping[str, Tensor]:
