@@ -20,8 +20,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors.torch import load_file
+from torch import nn
 
 from koilo.bundle import load_bundle
+from koilo.cells.model import MeanCellNet
 from koilo.config import fingerprint
 from koilo.datasets.crop_store import CropStore, open_crop_store
 from koilo.encoders.starting import load_start, start_files
@@ -179,9 +181,19 @@ class Study:
     def _best_of(self, method: str) -> SwiftModel:
         """A finished joint method's model, begun anew at what is judged of it."""
         model = self.model(method)
-        told = json.loads((self._folder(method) / "metrics.json").read_text())["metrics"]
-        restart_at_better(model, told)
+        restart_at_better(model, self._told(method))
         return model
+
+    def judged(self, method: str) -> tuple[MeanCellNet, nn.Module]:
+        """Cell network and head of a finished run: its student or its averages, as judged."""
+        told = self._told(method)
+        averaged = told.get("average_auc", 0.0) > told.get("student_auc", 0.0)
+        return self.model(method).parts(averaged=averaged)
+
+    def _told(self, method: str) -> dict[str, float]:
+        """What a finished run measured last, on validation."""
+        folder = judged_folder(self._folder(method), method)
+        return dict(json.loads((folder / "metrics.json").read_text())["metrics"])
 
     def _cells(self, method: str) -> SwiftModel:
         """A network of cells taught on labelled ones; its head knows nothing yet."""
@@ -237,9 +249,8 @@ class Study:
 
     def validation_auc(self, method: str) -> float:
         """What a finished run measured last; the better of student and averages."""
-        folder = judged_folder(self._folder(method), method)
-        metrics = json.loads((folder / "metrics.json").read_text())["metrics"]
-        return float(max(value for name, value in metrics.items() if name.endswith("auc")))
+        told = self._told(method)
+        return float(max(value for name, value in told.items() if name.endswith("auc")))
 
     def scores(self, method: str) -> Scores:
         """What the method's model says of every slide."""

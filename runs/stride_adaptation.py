@@ -11,7 +11,6 @@ heads do to the internal test. The page goes to docs/results/.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from dataclasses import dataclass
@@ -147,9 +146,7 @@ def finished_run(study: Study, method: str) -> Path:
 def head_and_bags(study: Study, method: str) -> tuple[Any, Bags]:
     """A method's slide head, and what its cell network makes of the slides."""
     store, classes = study.store, study.plan.net.classes.slides
-    told = json.loads((finished_run(study, method) / "metrics.json").read_text())["metrics"]
-    averaged = told.get("average_auc", 0.0) > told.get("student_auc", 0.0)
-    net, head = study.model(method).parts(averaged=averaged)
+    net, head = study.judged(method)
     slides = [slide for slide in store.of_split("train", "test", "unseen") if slide.label]
     read = read_bags_of_store(net, store, slides, study.plan.settings.top_k)
     train, test, unseen = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,9 +100,7 @@ def draw_sample(store: CropStore, classes: Classes, n: int) -> Sample:
 def read_slides(study: Study, method: str, sample: Sample) -> Reading:
     """Bags, slide probabilities and slide vectors by the model of a method."""
     log.info("reading %d slides by %s", len(sample.slides), method)
-    told = json.loads((metrics_folder(study, method) / "metrics.json").read_text())["metrics"]
-    averaged = told.get("average_auc", 0) > told.get("student_auc", 0)
-    net, head = study.model(method).parts(averaged=averaged)
+    net, head = study.judged(method)
     bags = read_bags_of_store(net, study.store, sample.slides, KEPT)
     scored = with_detector_scores(bags, study.store)
     head.eval()
