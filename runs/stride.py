@@ -181,16 +181,16 @@ class Study:
     def _best_of(self, method: str) -> SwiftModel:
         """A finished joint method's model, begun anew at what is judged of it."""
         model = self.model(method)
-        restart_at_better(model, self._told(method))
+        restart_at_better(model, self.metrics(method))
         return model
 
     def judged(self, method: str) -> tuple[MeanCellNet, nn.Module]:
         """Cell network and head of a finished run: its student or its averages, as judged."""
-        told = self._told(method)
+        told = self.metrics(method)
         averaged = told.get("average_auc", 0.0) > told.get("student_auc", 0.0)
         return self.model(method).parts(averaged=averaged)
 
-    def _told(self, method: str) -> dict[str, float]:
+    def metrics(self, method: str) -> dict[str, float]:
         """What a finished run measured last, on validation."""
         folder = judged_folder(self._folder(method), method)
         return dict(json.loads((folder / "metrics.json").read_text())["metrics"])
@@ -249,7 +249,7 @@ class Study:
 
     def validation_auc(self, method: str) -> float:
         """What a finished run measured last; the better of student and averages."""
-        told = self._told(method)
+        told = self.metrics(method)
         return float(max(value for name, value in told.items() if name.endswith("auc")))
 
     def scores(self, method: str) -> Scores:

@@ -18,6 +18,7 @@ from tests.train.toy_store import make_toy_store
 
 sys.path.insert(0, str(ROOT / "runs"))
 
+import stride
 import stride_sweep
 import stride_tables
 
@@ -52,7 +53,10 @@ def test_a_sweep_has_a_row_a_value_and_is_not_trained_again(
 ) -> None:
     monkeypatch.setattr(stride_sweep, "cpu_plan", lambda **_: PLAN)
     options = argparse.Namespace(cohort=store.folder, out=out, seed=1, smoke=True, threads=1)
-    rows = stride_sweep.sweep(options, "top_k", (2, 3))
-    assert [row[:2] for row in rows] == [["top_k", 2], ["top_k", 3]]
+    rows = stride_sweep.sweep(options, "top_k", (2, 4))
+    assert [row[:2] for row in rows] == [["top_k", 2], ["top_k", 4]]
     monkeypatch.setattr(stride_sweep, "train_swift_stage", None)
-    assert stride_sweep.sweep(options, "top_k", (2, 3)) == rows
+    assert stride_sweep.sweep(options, "top_k", (2, 4)) == rows
+    own = stride.Study(store, PLAN, out, 1, {}).metrics("swift")  # whose top_k is 4
+    assert rows[1][2] in (own["average_auc"], own["student_auc"])
+    assert [folder.name for folder in (out / "sweep" / "1").iterdir()] == ["top_k-2"]
