@@ -16,7 +16,7 @@ import numpy as np
 from koilo import __version__
 from koilo.bundle import Bundle, load_bundle, write_bundle
 from koilo.errors import BundleError, ConfigError, ManifestError, OutputError
-from koilo.evaluate.calibration import fit_temperature
+from koilo.evaluate.calibration import fit_temperature, why_no_temperature
 from koilo.evaluate.conformal import lock_bounds
 from koilo.evaluate.measures import Judged
 from koilo.evaluate.operating_point import OperatingPoint, lock_operating_point
@@ -37,8 +37,6 @@ from koilo.progress import log
 POINTS = {"slide": "sens95", "field": "sens95_field"}
 """The operating point that judges each kind of picture."""
 
-_TEMPERATURES = (0.05, 20.0)
-"""Beyond these a fit has run towards its bound: any p would be called certain, or even."""
 _TRAIN = "train"
 
 
@@ -185,11 +183,11 @@ def _calibration(config: CalibrateConfig, judged: Judged) -> dict[str, Any]:
     if config.temperature:
         both = np.stack([1 - judged.p, judged.p], axis=1)  # (N, 2)
         temperature = fit_temperature(both, judged.truth.astype(int))
-        if not _TEMPERATURES[0] < temperature < _TEMPERATURES[1]:
+        if why_none := why_no_temperature(temperature):
             raise ManifestError(
-                f"{config.truth}: no temperature fits, since the scores of these "
-                f"{judged.truth.size} slides part both kinds without a mistake or tell nothing. "
-                "More labelled slides are needed. Add some, or leave --temperature out."
+                f"{config.truth}: no temperature fits these {judged.truth.size} slides, since "
+                f"{why_none}. More labelled slides are needed. Add some, or leave --temperature "
+                "out."
             )
         values["temperature"] = round(temperature, 6)
         values["set_prevalence"] = round(float(judged.truth.mean()), 6)
