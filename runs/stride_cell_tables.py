@@ -81,7 +81,7 @@ def precision_table(ranked: Ranked, classes: Classes) -> dict[str, Any]:
     names = classes.slides[1:]
     rows = []
     for (method, selector), slides in ranked.items():
-        found = {each.label: each.precision for each in precision_by_class(slides)}
+        found = {each.label: each.precision.estimate for each in precision_by_class(slides)}
         rows.append([method, selector, *(_rounded(found.get(name)) for name in names)])
     return {"columns": ["method", "selector", *names], "rows": rows}
 

@@ -122,6 +122,41 @@ def test_fields_lock_the_fields_point_and_temperature_is_stored(tmp_path: Path) 
     assert point["temperature"] > 0
 
 
+def split_up(folder: Path, split: str | None, names: dict[str, str]) -> CalibrateConfig:
+    """A laboratory's slides, each of the split ``names`` gives it."""
+    _, made, labels = laboratory(folder)
+    truth = write_truth(folder / "truth.csv", labels, split=names)
+    return CalibrateConfig(write_results(folder / "results", made), truth, folder / "ours",
+                           model=str(folder / "toy"), split=split)  # fmt: skip
+
+
+def thirds(i: int) -> str:
+    return ("train", "validation", "test")[i % 3]
+
+
+def test_split_all_leaves_out_the_slides_the_model_learnt_from_and_says_how_many(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = split_up(tmp_path, "all", {f"s{i:02}": thirds(i) for i in range(90)})
+    command = ["calibrate", str(settings.results), "--truth", str(settings.truth), "--out",
+               str(settings.out), "--model", settings.model, "--split", "all"]  # fmt: skip
+    assert main(command) == 0
+    point = load_bundle(settings.out).operating_point("sens95")
+    kept = np.arange(90) % 3 != 0
+    assert point["n"] == 60
+    assert point["threshold"] == lock_threshold(TRUTH[kept], P[kept])
+    assert "split all but train" in point["set"]
+    assert "30 slides of split train left out" in capsys.readouterr().err
+
+
+def test_training_slides_lock_a_threshold_only_by_their_name(tmp_path: Path) -> None:
+    settings = split_up(tmp_path, None, {f"s{i:02}": "train" for i in range(90)})
+    for split in (None, "all"):
+        assert "all 90 slides are of split train" in refused(replace(settings, split=split))
+    calibrate(replace(settings, split="train"))
+    assert load_bundle(settings.out).operating_point("sens95")["n"] == 90
+
+
 def refused(settings: CalibrateConfig) -> str:
     with pytest.raises(KoiloError) as caught:
         calibrate(settings)

@@ -48,9 +48,10 @@ def test_cells_are_matched_with_their_truth_and_ranked_both_ways(study: Evaluate
     evaluate(study)
     found = json.loads((study.out / "measures.json").read_text())["cells"]
     precision = found["precision_at_top_32"]["by_detector_score"]
+    unknown = {"low": None, "high": None}  # one slide a class
     assert {row["label"]: row["precision"] for row in precision} == {
-        "NILM": 0.0,
-        "LSIL": pytest.approx(2 / 3, abs=1e-6),
+        "NILM": {"estimate": 0.0, **unknown},
+        "LSIL": {"estimate": pytest.approx(2 / 3, abs=1e-6), **unknown},
     }
     assert found["n_lesion_cells"] == 3
     assert found["top_k_recall"]["32"] == pytest.approx(2 / 3, abs=1e-6)
@@ -59,7 +60,9 @@ def test_cells_are_matched_with_their_truth_and_ranked_both_ways(study: Evaluate
         {"slide": "NILM", "leading_cell": "NILM", "n": 1},
     ]
     with open(study.out / "top_cells.csv", newline="") as file:
-        assert len(list(csv.DictReader(file))) == 7
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 7
+    assert set(rows[0]) == {"measure", "slide class", "slides", "share", "share_low", "share_high"}
     assert "leads among its 32" in (study.out / "evaluation.md").read_text()
 
 

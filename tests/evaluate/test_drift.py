@@ -81,24 +81,52 @@ def test_classes_are_compared_by_chi_squared(a, b):
     lambda rows: sum(a for a, _ in rows) and sum(b for _, b in rows)))  # fmt: skip
 def test_psi_is_symmetric_and_never_negative(rows):
     a, b = zip(*rows, strict=True)
-    psi, by_chance = population_stability(a, b)
+    psi = population_stability(a, b)
     assert psi >= -1e-12
-    assert by_chance >= 0
-    assert population_stability(b, a)[0] == pytest.approx(psi)
-    assert population_stability(a, a)[0] == pytest.approx(0)
+    assert population_stability(b, a) == pytest.approx(psi)
+    assert population_stability(a, a) == pytest.approx(0)
+    # Many pairs at once are each pair alone, also where their empty bins differ.
+    np.testing.assert_allclose(
+        population_stability([a, a[::-1]], [b, a[::-1]]), [psi, 0], atol=1e-12
+    )
 
 
-def test_psi_of_many_slides_is_its_formula_and_chance_is_what_chance_gives():
+def test_psi_of_many_slides_is_its_formula():
     a, b = np.array([600, 400]) * 1000, np.array([500, 500]) * 1000
     expected = (0.5 - 0.6) * np.log(0.5 / 0.6) + (0.5 - 0.4) * np.log(0.5 / 0.4)
-    assert population_stability(a, b)[0] == pytest.approx(expected, rel=1e-3)
-    draws = [
-        population_stability(
-            *(np.bincount(RANDOM.integers(0, 10, 200), minlength=10) for _ in "ab")
-        )
-        for _ in range(300)
+    assert population_stability(a, b) == pytest.approx(expected, rel=1e-3)
+
+
+@given(samples, samples)
+def test_numbers_are_binned_by_quantiles_of_a(a, b):
+    bins = min(max(len(a) // 5, 2), 10)
+    inner = np.unique(np.quantile(a, np.linspace(0, 1, bins + 1)[1:-1]))
+    edges = [-1, *inner, 10]
+    counts = [np.histogram(side, edges)[0] for side in (a, b)]
+    assert compare_numbers("x", a, b).psi == pytest.approx(population_stability(*counts))
+
+
+@pytest.mark.parametrize(("n_a", "n_b"), [(20, 20), (80, 80), (400, 20)], ids=lambda n: f"{n}")
+def test_psi_by_chance_is_the_mean_psi_of_samples_that_do_not_differ(n_a, n_b):
+    random = np.random.default_rng(3)
+    a, b = random.normal(size=(3000, n_a)), random.normal(size=(3000, n_b))
+    found = [compare_numbers("x", *pair).psi_by_chance for pair in zip(a[:10], b[:10], strict=True)]
+    bins = min(n_a // 5, 10)
+    edges = np.quantile(a, np.linspace(0, 1, bins + 1)[1:-1], axis=1)
+    homes = [(side >= edges[..., None]).sum(axis=0) for side in (a, b)]
+    counts = [np.stack([(h == i).sum(axis=1) for i in range(bins)], axis=1) for h in homes]
+    assert np.mean(found) == pytest.approx(population_stability(*counts).mean(), rel=0.05)
+
+
+@pytest.mark.parametrize("n", [20, 80])
+def test_psi_of_classes_by_chance_is_the_mean_psi_of_mixes_that_do_not_differ(n):
+    random = np.random.default_rng(4)
+    a, b = random.multinomial(n, [0.5, 0.3, 0.15, 0.05], (2, 3000))
+    found = [
+        compare_classes("x", *(np.repeat(list("abcd"), side[i]) for side in (a, b))).psi_by_chance
+        for i in range(20)  # which rare classes were drawn moves it
     ]
-    assert np.mean([psi for psi, _ in draws]) == pytest.approx(draws[0][1], rel=0.15)
+    assert np.mean(found) == pytest.approx(population_stability(a, b).mean(), rel=0.05)
 
 
 def test_equal_samples_do_not_differ_and_shifted_ones_do():

@@ -16,13 +16,19 @@ import numpy as np
 from koilo import __version__
 from koilo.bundle import Bundle, load_bundle, write_bundle
 from koilo.errors import BundleError, ConfigError, ManifestError, OutputError
-from koilo.evaluate.calibration import fit_temperature
+from koilo.evaluate.calibration import fit_temperature, why_no_temperature
 from koilo.evaluate.conformal import lock_bounds
 from koilo.evaluate.measures import Judged
 from koilo.evaluate.operating_point import OperatingPoint, lock_operating_point
 from koilo.evaluate.predictive import predictive_values
 from koilo.evaluate.proportions import positives_needed
-from koilo.evaluate.slide_scores import LabelledSet, add_truth, label_set, read_slide_scores
+from koilo.evaluate.slide_scores import (
+    LabelledSet,
+    SlideScore,
+    add_truth,
+    label_set,
+    read_slide_scores,
+)
 from koilo.evaluate.write_up import FEW_POSITIVES
 from koilo.files import sha256_file
 from koilo.manifest import read_manifest
@@ -31,8 +37,7 @@ from koilo.progress import log
 POINTS = {"slide": "sens95", "field": "sens95_field"}
 """The operating point that judges each kind of picture."""
 
-_TEMPERATURES = (0.05, 20.0)
-"""Beyond these a fit has run towards its bound: any p would be called certain, or even."""
+_TRAIN = "train"
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,8 @@ class CalibrateConfig:
     name: str | None = None
     """of the new bundle; default: the folder's name"""
     split: str | None = None
-    """only slides of this split, or `all`; needed where there are several"""
+    """only slides of this split, or `all` but those of split train; needed where there are several;
+    slides that the model learnt from are taken only by their name, train"""
     half_width: float = 0.03
     """wanted half width of the interval of the sensitivity, for the number of positives needed"""
     temperature: bool = False
@@ -78,7 +84,7 @@ def calibrate(config: CalibrateConfig) -> int:
     Raises:
         ConfigError: a setting is out of range.
         ManifestError: labels are malformed, fields and slides are mixed, a class is absent, no
-            slide has both label and result, or no temperature fits.
+            slide has both label and result, all are of split train, or no temperature fits.
         BundleError: the results were made with another bundle.
         OutputError: a bundle stands in ``config.out`` already, or it cannot be written.
     """
@@ -89,6 +95,7 @@ def calibrate(config: CalibrateConfig) -> int:
         )
     bundle = load_bundle(config.model)
     scores = add_truth(read_slide_scores(config.results), read_manifest(config.truth))
+    scores = _not_learnt_from(config, scores)
     found = label_set(scores, config.truth, config.split)
     _check_bundle(config, found, bundle)
     kind = _one_kind(config, found)
@@ -107,6 +114,32 @@ def calibrate(config: CalibrateConfig) -> int:
     made = write_bundle(config.out, spec, tensors, _card(bundle, spec, POINTS[kind]))
     log.info("%s (sha256 %s): use it with --model %s", made.name, made.sha256[:12], config.out)
     return 0
+
+
+def _not_learnt_from(
+    config: CalibrateConfig, scores: tuple[SlideScore, ...]
+) -> tuple[SlideScore, ...]:
+    """Leave out split train where nobody named it.
+
+    A model is surer of slides it has learnt from: a threshold locked on them lies too high for the
+    positives of others, and promises a sensitivity that they do not reach.
+    """
+    if config.split not in (None, "all"):
+        return scores
+    kept = tuple(score for score in scores if score.split != _TRAIN)
+    n_left_out = len(scores) - len(kept)
+    if n_left_out and not kept:
+        raise ManifestError(
+            f"{config.truth}: all {n_left_out} slides are of split {_TRAIN}. A threshold needs "
+            f"slides that the model has not learnt from. Add some, or name --split {_TRAIN} if "
+            "this model never saw these."
+        )
+    if config.split is None:
+        return scores  # several splits are refused by label_set
+    if n_left_out:
+        log.info("%d slides of split %s left out: the model may have learnt from them",
+                 n_left_out, _TRAIN)  # fmt: skip
+    return kept
 
 
 def _check_bundle(config: CalibrateConfig, found: LabelledSet, bundle: Bundle) -> None:
@@ -138,7 +171,8 @@ def _one_kind(config: CalibrateConfig, found: LabelledSet) -> str:
 def _set_name(config: CalibrateConfig, found: LabelledSet, kind: str) -> str:
     centres = sorted({slide.centre for slide in found.judged if slide.centre})
     synthetic = ", synthetic" if any(slide.synthetic for slide in found.judged) else ""
-    split = f", split {config.split}" if config.split else ""
+    named = f"all but {_TRAIN}" if config.split == "all" else config.split
+    split = f", split {named}" if named else ""
     place = f" of {', '.join(centres)}" if centres else ""
     return f"{kind}s{place} labelled in {config.truth.name}{split}{synthetic}"
 
@@ -149,11 +183,11 @@ def _calibration(config: CalibrateConfig, judged: Judged) -> dict[str, Any]:
     if config.temperature:
         both = np.stack([1 - judged.p, judged.p], axis=1)  # (N, 2)
         temperature = fit_temperature(both, judged.truth.astype(int))
-        if not _TEMPERATURES[0] < temperature < _TEMPERATURES[1]:
+        if why_none := why_no_temperature(temperature):
             raise ManifestError(
-                f"{config.truth}: no temperature fits, since the scores of these "
-                f"{judged.truth.size} slides part both kinds without a mistake or tell nothing. "
-                "More labelled slides are needed. Add some, or leave --temperature out."
+                f"{config.truth}: no temperature fits these {judged.truth.size} slides, since "
+                f"{why_none}. More labelled slides are needed. Add some, or leave --temperature "
+                "out."
             )
         values["temperature"] = round(temperature, 6)
         values["set_prevalence"] = round(float(judged.truth.mean()), 6)

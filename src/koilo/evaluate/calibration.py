@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Scheme = Literal["mass", "width"]
 
+TEMPERATURES = (0.05, 20.0)
+"""Beyond these a fit has run towards its bound: any p would be called certain, or even."""
+
 _SMALLEST = 1e-12
 
 
@@ -133,6 +136,17 @@ def fit_temperature(
         surprise, bounds=(np.log(0.01), np.log(100)), method="bounded", options={"xatol": 1e-6}
     )
     return float(np.exp(found.x))
+
+
+def why_no_temperature(temperature: float) -> str:
+    """Why a fitted temperature is not to be stated, of the scores it was fitted on; empty: it is.
+
+    >>> why_no_temperature(0.01)
+    'the scores part both kinds without a mistake'
+    """
+    if temperature <= TEMPERATURES[0]:
+        return "the scores part both kinds without a mistake"
+    return "the scores tell nothing of the truth" if temperature >= TEMPERATURES[1] else ""
 
 
 def shift_prior(probabilities: ArrayLike, trained_on: ArrayLike, wanted: ArrayLike) -> Floats:

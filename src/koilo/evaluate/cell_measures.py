@@ -27,7 +27,12 @@ Boxes = NDArray[np.float64]
 
 
 def measure_cells(
-    folder: Path, slides: Sequence[SlideScore], cells: Path | None
+    folder: Path,
+    slides: Sequence[SlideScore],
+    cells: Path | None,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
 ) -> dict[str, Any] | None:
     """Measures of the cells of judged slides; None where there are no result folders.
 
@@ -36,6 +41,8 @@ def measure_cells(
         slides: judged slides with their true class.
         cells: ``cells.csv`` with every labelled cell of these slides; a slide without a row has no
             lesion cell. None: only what slides and cells say of each other.
+        draws: resamples of the bootstrap, of slides within their class.
+        seed: of the draws.
 
     Raises:
         ManifestError: ``cells`` is malformed, or is given where there are no result folders.
@@ -52,7 +59,7 @@ def measure_cells(
     results = {slide.slide_id: read_slide_result(folder / slide.slide_id) for slide in read}
     values: dict[str, Any] = {"mismatch": _mismatch(read, results)}
     if cells is not None:
-        values |= _against_truth(read, results, _read_lesions(cells))
+        values |= _against_truth(read, results, _read_lesions(cells), draws, seed)
     return values
 
 
@@ -76,6 +83,8 @@ def _against_truth(
     slides: Sequence[SlideScore],
     results: Mapping[str, SlideResult],
     lesions: Mapping[str, Boxes],
+    draws: int,
+    seed: int,
 ) -> dict[str, Any]:
     by_detector: list[RankedSlide] = []
     by_class: list[RankedSlide] = []
@@ -98,8 +107,8 @@ def _against_truth(
             ranked.append(RankedSlide(str(slide.label), hit, scores, len(truth)))
     return {
         f"precision_at_top_{TOP}": {
-            "by_detector_score": precision_by_class(by_detector),
-            "by_cell_class": precision_by_class(by_class),
+            "by_detector_score": precision_by_class(by_detector, draws=draws, seed=seed),
+            "by_cell_class": precision_by_class(by_class, draws=draws, seed=seed),
         },
         "top_k_recall": dict(zip(map(str, KS), top_k_recall(by_detector, KS), strict=True)),
         "n_lesion_cells": sum(int(slide.n_positive or 0) for slide in by_detector),

@@ -11,14 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from koilo.evaluate.calibration import (
-    brier_score,
-    ece_by_chance,
-    fit_temperature,
-    reliability,
-    shift_prevalence,
-    temper,
-)
+from koilo.evaluate.calibration import shift_prevalence
+from koilo.evaluate.calibration_measures import measure_calibration
 from koilo.evaluate.centres import UNKNOWN, by_centre
 from koilo.evaluate.comparison import mean_over_seeds
 from koilo.evaluate.decision_curve import decision_curve
@@ -27,7 +21,6 @@ from koilo.evaluate.grading import measure_grading
 from koilo.evaluate.intervals import Interval
 from koilo.evaluate.operating_point import specificity_at, threshold_at_specificity
 from koilo.evaluate.predictive import PREVALENCES, predictive_table
-from koilo.evaluate.prevalence import prevalence_weights
 from koilo.evaluate.proportions import share_interval
 from koilo.evaluate.scores import auc, sensitivity_specificity
 from koilo.evaluate.slide_scores import LabelledSet, SlideScore
@@ -36,8 +29,6 @@ from koilo.taxonomy import severity
 
 EQUAL_SPECIFICITY = 0.65
 """where the paper compares methods"""
-
-BINS = 10
 
 Values = dict[str, Any]
 
@@ -94,14 +85,16 @@ def measure_set(
         "locked": _locked(judged, found.without_result, prevalence),
         "grading": _grading(judged, prevalence, draws, seed),
         "at_equal_specificity": _at_specificity(judged),
-        "calibration": _calibration(judged, None),
+        "calibration": measure_calibration(judged.truth, judged.p, draws=draws, seed=seed),
         "decision_curve": _net_benefit(judged, prevalence),
         "centres": list(
             by_centre(centres, judged.truth, judged.p, judged.called, draws=draws, seed=seed)
         ),
     }
     if prevalence is not None and judged.both:
-        values["calibration_at_prevalence"] = _calibration(judged, prevalence)
+        values["calibration_at_prevalence"] = measure_calibration(
+            judged.truth, judged.p, prevalence, draws=draws, seed=seed
+        )
     return plain(values)
 
 
@@ -246,30 +239,6 @@ def _at_specificity(judged: Judged) -> Values | None:
         "sensitivity": sensitivity,
         "specificity": specificity,
         "missed_by_class": recall_by_class(judged.labels, judged.p >= threshold),
-    }
-
-
-def _calibration(judged: Judged, prevalence: float | None) -> Values | None:
-    """Reliability of p_positive; at a prevalence p is shifted to it and slides are weighted."""
-    if not judged.slides:
-        return None
-    truth, p, weights = judged.truth, judged.p, None
-    if prevalence is not None and 0 < prevalence < 1:
-        p = shift_prevalence(p, float(truth.mean()), prevalence)
-        weights = prevalence_weights(truth, prevalence)
-    diagram = reliability(truth, p, bins=BINS, weights=weights)
-    both = np.stack([1 - p, p], axis=1)  # (N, 2)
-    temperature = fit_temperature(both, truth.astype(int), weights)
-    cooled = temper(both, temperature)[:, 1]
-    return {
-        "ece_equal_mass": diagram.ece,
-        "ece_by_chance": ece_by_chance(p, bins=BINS) if weights is None else None,
-        "ece_equal_width": reliability(truth, p, bins=BINS, scheme="width", weights=weights).ece,
-        "brier": brier_score(truth, p, weights),
-        "temperature": temperature,
-        "ece_equal_mass_at_temperature": reliability(truth, cooled, bins=BINS, weights=weights).ece,
-        "diagram": diagram,
-        "prevalence": prevalence,
     }
 
 

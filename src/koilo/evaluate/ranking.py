@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from koilo.evaluate.intervals import Interval, bootstrap
 from koilo.taxonomy import CYTOLOGY, fold_members
 
 TOP = 32
@@ -33,7 +34,8 @@ class TopPrecision:
 
     label: str
     n_slides: int
-    precision: float
+    precision: Interval
+    """by bootstrap of these slides"""
 
 
 def precision_at_top(positive: ArrayLike, score: ArrayLike, top: int = TOP) -> float:
@@ -48,7 +50,9 @@ def precision_at_top(positive: ArrayLike, score: ArrayLike, top: int = TOP) -> f
     return float(best.mean()) if best.size else float("nan")
 
 
-def precision_by_class(slides: Iterable[RankedSlide], top: int = TOP) -> tuple[TopPrecision, ...]:
+def precision_by_class(
+    slides: Iterable[RankedSlide], top: int = TOP, *, draws: int = 1000, seed: int = 0
+) -> tuple[TopPrecision, ...]:
     """Precision@Top of the slides of each class, in koilo's order of classes (NILM first).
 
     Read NILM's the other way: any lesion cell on top of a negative slide would be a mislabel.
@@ -59,7 +63,9 @@ def precision_by_class(slides: Iterable[RankedSlide], top: int = TOP) -> tuple[T
         if not np.isnan(precision):
             found.setdefault(slide.label, []).append(precision)
     order = sorted(found, key=lambda name: CYTOLOGY.index(fold_members(name)[0]))
-    return tuple(TopPrecision(n, len(found[n]), float(np.mean(found[n]))) for n in order)
+    return tuple(
+        TopPrecision(name, len(found[name]), _mean(found[name], draws, seed)) for name in order
+    )
 
 
 def top_k_recall(slides: Sequence[RankedSlide], ks: Sequence[int]) -> tuple[float, ...]:
@@ -74,6 +80,13 @@ def top_k_recall(slides: Sequence[RankedSlide], ks: Sequence[int]) -> tuple[floa
     )
     return tuple(
         sum(int(best[:k].sum()) for best in hits) / total if total else float("nan") for k in ks
+    )
+
+
+def _mean(shares: Sequence[float], draws: int, seed: int) -> Interval:
+    values = np.asarray(shares)  # (N,)
+    return bootstrap(
+        lambda rows: float(values[rows].mean()), np.arange(values.size), draws=draws, seed=seed
     )
 
 

@@ -167,16 +167,19 @@ def _top_cells(cells: Mapping[str, Any] | None) -> Table | None:
         return None
     found = cells["precision_at_top_32"]
     rows = [
-        [f"precision@32, {name.replace('_', ' ')}", row["label"], row["n_slides"], row["precision"]]
+        [
+            f"precision@32, {name.replace('_', ' ')}", row["label"], row["n_slides"],
+            *_bounds(row["precision"]),
+        ]
         for name, rows in found.items()
         for row in rows
-    ]
+    ]  # fmt: skip
     rows += [
-        [f"recall@{k}, by detector score", "all", None, share]
+        [f"recall@{k}, by detector score", "all", None, share, None, None]
         for k, share in cells["top_k_recall"].items()
     ]
     title = f"Lesion cells among the best of a slide ({cells['n_lesion_cells']} labelled)"
-    return Table(title, ["measure", "slide class", "slides", "share"], rows)
+    return Table(title, ["measure", "slide class", "slides", *_spread("share")], rows)
 
 
 def _mismatch(cells: Mapping[str, Any] | None) -> Table | None:

@@ -92,7 +92,11 @@ def evaluate(config: EvaluateConfig) -> int:
         scores = add_truth(scores, read_manifest(config.truth))
     found = label_set(scores, config.truth or config.results, config.split)
     values = measure_set(found, prevalence=config.prevalence, draws=config.draws, seed=config.seed)
-    values["cells"] = plain(measure_cells(config.results, found.judged, config.cells))
+    values["cells"] = plain(
+        measure_cells(
+            config.results, found.judged, config.cells, draws=config.draws, seed=config.seed
+        )
+    )
     values |= _asked_for(config, found)
     ensure_folder(config.out)
     pictures = [] if config.no_figures else _draw(config.out, found, values)

@@ -93,23 +93,11 @@ def _score(values: Mapping[str, Any]) -> list[str]:
     rows += _grading_rows(values["grading"])
     calibration = values["calibration"]
     if calibration:
-        cooled = _figure(calibration["ece_equal_mass_at_temperature"])
-        rows += [
-            [
-                "ECE, bins of equal mass", _figure(calibration["ece_equal_mass"]),
-                f"{_figure(calibration['ece_by_chance'])} on average if every p were right",
-            ],
-            ["ECE, bins of equal width", _figure(calibration["ece_equal_width"]), ""],
-            ["Brier score", _figure(calibration["brier"]), ""],
-            [
-                "temperature", _figure(calibration["temperature"]),
-                f"fitted here; ECE with it {cooled}, on the same slides",
-            ],
-        ]  # fmt: skip
+        rows += _calibration_rows(calibration)
     shifted = values.get("calibration_at_prevalence")
     if shifted:
         said = f"p shifted and slides weighted to a prevalence of {shifted['prevalence']:.0%}"
-        rows.append(["ECE, bins of equal mass", _figure(shifted["ece_equal_mass"]), said])
+        rows.append(["ECE, bins of equal mass", span(shifted["ece_equal_mass"]), said])
     notes = [] if ranking else ["No AUC and no specificity: a class is absent.\n"]
     slides = values["slides"]
     if not locked:
@@ -117,6 +105,23 @@ def _score(values: Mapping[str, Any]) -> list[str]:
         notes.append(f"No locked measures: {missing} came without a threshold.\n")
     title = "Measures, with 95 % intervals in brackets"
     return [*notes, markdown(Table(title, ["measure", "", "how"], rows))]
+
+
+def _calibration_rows(calibration: Mapping[str, Any]) -> list[list[str]]:
+    cooled = _figure(calibration["ece_equal_mass_at_temperature"])
+    fitted = f"fitted here; ECE with it {cooled}, on the same slides"
+    if calibration["no_temperature"]:
+        fitted = f"none is stated: {calibration['no_temperature']}, and the fit runs to its bound"
+    return [
+        [
+            "ECE, bins of equal mass", span(calibration["ece_equal_mass"]),
+            f"{_figure(calibration['ece_by_chance'])} on average if every p were right; "
+            "bootstrap within positives and negatives",
+        ],
+        ["ECE, bins of equal width", span(calibration["ece_equal_width"]), "the same draws"],
+        ["Brier score", span(calibration["brier"]), "the same draws"],
+        ["temperature", _figure(calibration["temperature"]), fitted],
+    ]  # fmt: skip
 
 
 def _locked_rows(locked: Mapping[str, Any]) -> list[list[str]]:
