@@ -5,7 +5,8 @@
 
 ``heads``: every slide head, refitted on the frozen features of ``two_stage`` and of ``swift``,
 beside the two-stage rivals of Cheng 2021 and Zhu 2021. ``backbones``: two-stage and SWIFT with
-ConvNeXt, ViT and a ResNet with BatchNorm, AUC with BatchNorm as in training and in eval mode. OUT
+ConvNeXt, ViT and a ResNet with BatchNorm, AUC with BatchNorm as in training and in eval mode: as
+many slides stand in a batch as in a training step, drawn by chance, without its labelled cells. OUT
 is that of runs/stride.sh: what it holds is not trained again. The page goes to docs/results/.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from koilo.datasets.crop_store import CropStore, StoredSlide, open_crop_store
@@ -33,9 +35,11 @@ from koilo.progress import log, start_logging
 from koilo.train import fit
 from koilo.train.both_modes import in_both_modes
 from koilo.train.recipes.slide_head import SlideHeadConfig, SlideHeadRecipe, predict_bags
+from koilo.train.recipes.swift import SwiftSettings
 from koilo.train.record import git_commit
 from koilo.train.stages import NetConfig
-from koilo.train.swift_model import judge_slides, read_bags_of_store
+from koilo.train.stored_cells import read_images
+from koilo.train.swift_model import SwiftModel, read_bags_of_store, refuse_empty_bags
 from stride import JUDGED, SPLITS, Plan, Study, cpu_plan, tuned_rates
 
 BACKBONES = ("convnext_twin", "vit_twin", "resnet_twin")
@@ -142,7 +146,7 @@ def backbones_table(store: CropStore, plan: Plan, out: Path, seed: int) -> dict[
             row: list[Any] = [name, method]
             for split in JUDGED:
                 slides = list(store.of_split(split))
-                predict = _judge(model.student, model.head, store, slides, own)
+                predict = _judge(model, store, slides, own.settings, seed)
                 in_train, in_eval = in_both_modes(model, predict)
                 positive = [slide.label != "NILM" for slide in slides]
                 row += [round(float(auc(positive, 1 - p[:, 0])), 3) for p in (in_eval, in_train)]
@@ -153,9 +157,43 @@ def backbones_table(store: CropStore, plan: Plan, out: Path, seed: int) -> dict[
 
 
 def _judge(
-    net: Any, head: Any, store: CropStore, slides: list[StoredSlide], plan: Plan
+    model: SwiftModel,
+    store: CropStore,
+    slides: list[StoredSlide],
+    settings: SwiftSettings,
+    seed: int,
 ) -> Callable[[], NDArray[np.float32]]:
-    return lambda: judge_slides(net, head, store, slides, plan.settings.top_k)
+    """What judges slides (S, C) in batches of as many as a training step has, drawn by chance.
+
+    With BatchNorm as in training an answer depends on the batch: neighbours in the manifest, often
+    of one centre, would stand for what no step saw.
+    """
+    refuse_empty_bags(store, slides)
+    order = np.random.default_rng(seed).permutation(len(slides))
+    groups = np.array_split(order, -(-len(slides) // max(settings.n_slides, 1)))
+
+    def predict() -> NDArray[np.float32]:
+        rows = [_judged_together(model, store, [slides[i] for i in group], settings.top_k)
+                for group in groups]  # fmt: skip
+        p = np.concatenate(rows)
+        return p[np.argsort(order)]
+
+    return predict
+
+
+@torch.no_grad()
+def _judged_together(
+    model: SwiftModel, store: CropStore, slides: list[StoredSlide], top_k: int
+) -> NDArray[np.float32]:
+    """Probabilities (S, C) of slides whose cells pass the network in one batch."""
+    device = next(model.parameters()).device
+    bags = [store.bag(slide.slide_id, top_k) for slide in slides]
+    images = read_images(store, np.concatenate(bags)).to(device).float()
+    p = []
+    for z in model.student.features(images).split([len(bag) for bag in bags]):  # (N, D)
+        logits, _ = model.head(z[None], torch.ones(1, len(z), dtype=torch.bool, device=device))
+        p.append(logits[0].float().softmax(0).cpu().numpy())
+    return np.stack(p)
 
 
 def measures(slides: list[StoredSlide], p: NDArray[Any]) -> list[float]:

@@ -21,7 +21,12 @@ from transformers import (
 )
 
 from koilo.bundle import load_bundle
-from koilo.encoders.starting import encoder_of_folder, load_start, start_files
+from koilo.encoders.starting import (
+    encoder_of_folder,
+    load_start,
+    start_files,
+    statistics_of_folder,
+)
 from koilo.encoders.zoo import build_encoder
 from koilo.errors import TrainingError
 from koilo.train.checkpoint import write_weights
@@ -153,3 +158,40 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_the_files_of_a_start_are_those_whose_hashes_are_recorded(tmp_path: Path) -> None:
     assert start_files(tmp_path / "a.safetensors") == (tmp_path / "a.safetensors",)
     assert [path.name for path in start_files(tmp_path)] == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (ViTConfig(hidden_act="relu", **_VIT), "hidden_act is 'relu'"),
+        (ResNetConfig(downsample_in_first_stage=True), "downsample_in_first_stage is True"),
+        (ResNetConfig(downsample_in_bottleneck=True), "downsample_in_bottleneck is True"),
+    ],
+)
+def test_a_graph_whose_tensors_fit_and_whose_arithmetic_differs_is_refused(
+    config: ViTConfig | ResNetConfig, said: str, tmp_path: Path
+) -> None:
+    config.save_pretrained(tmp_path)
+    with pytest.raises(TrainingError, match=said):
+        encoder_of_folder(tmp_path)
+
+
+def test_a_trunk_with_other_attention_heads_is_refused(tmp_path: Path) -> None:
+    published("vit").save_pretrained(tmp_path)
+    sizes = {"width": 16, "depth": 2, "patch_px": 8, "position_px": 32}
+    with pytest.raises(TrainingError, match=r"has 2 heads, the trunk 4.*\"heads\": 2"):
+        load_start(build_encoder("vit_small", heads=4, **sizes), tmp_path)
+
+
+def test_a_folders_own_normalisation_is_read_and_a_wrong_one_refused(tmp_path: Path) -> None:
+    assert statistics_of_folder(tmp_path) is None
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps({"image_mean": [0.5] * 3, "image_std": [0.2] * 3}))
+    mean, std = statistics_of_folder(tmp_path)
+    assert (mean, std) == (pytest.approx([127.5] * 3), pytest.approx([51.0] * 3))
+    path.write_text(json.dumps({"do_normalize": False}))
+    assert statistics_of_folder(tmp_path) == ([0.0] * 3, pytest.approx([255.0] * 3))
+    for wrong in ("[]", "{}", '{"image_mean": [0, 0, 0], "image_std": [0, 1, 1]}'):
+        path.write_text(wrong)
+        with pytest.raises(TrainingError, match="does not say how images are normalised"):
+            statistics_of_folder(tmp_path)

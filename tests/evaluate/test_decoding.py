@@ -104,3 +104,8 @@ def test_a_bad_csv_is_refused_in_one_line(tmp_path: Path, text: str, said: str) 
 def test_a_csv_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.csv cannot be read"):
         cost_matrix(str(tmp_path / "nowhere.csv"), ("NILM", "HSIL"))
+
+
+def test_a_slide_without_a_result_is_not_called_normal() -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        decode([[np.nan, np.nan]], [[0, 1], [10, 0]])

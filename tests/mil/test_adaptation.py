@@ -83,3 +83,19 @@ def test_a_head_that_calls_nothing_right_has_no_prototypes() -> None:
     wrong = [Bag(bag.bag_id, bag.x, (bag.label + 1) % C) for bag in bags(9, 0)]
     with pytest.raises(TrainingError, match="none of the 9"):
         adapt(mean_head(), wrong, bags(3, 1))
+
+
+def test_an_average_that_is_not_trained_itself_adapts_like_its_student() -> None:
+    """SWIFT's averaged head, which its measurement often chooses, asks for no gradient."""
+    settings = AdaptationSettings(batch=4, lr=1e-2)
+    average = mean_head().requires_grad_(False)
+    own, of_average = (
+        adapt(h, bags(30, 0), bags(8, 1), settings)[0] for h in (mean_head(), average)
+    )
+    np.testing.assert_array_equal(of_average, own)
+    assert not any(parameter.requires_grad for parameter in average.parameters())
+
+
+def test_no_new_slide_is_refused_in_one_line() -> None:
+    with pytest.raises(TrainingError, match="no new slide"):
+        adapt(mean_head(), bags(9, 0), [])

@@ -74,3 +74,11 @@ def test_rows_outside_the_table_are_refused(tmp_path: Path) -> None:
     assert read_bags(tmp_path / "b.npz")
     with pytest.raises(ManifestError, match="fit"):
         read_bags(tmp_path / "bags.npz")
+
+
+def test_a_number_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    features = bag_set().features.astype(np.float32).copy()
+    features[0, 0] = np.nan
+    write_bags(tmp_path / "bags.npz", replace(bag_set(), features=features))
+    with pytest.raises(ManifestError, match="not finite"):
+        read_bags(tmp_path / "bags.npz")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from koilo.datasets.crop_store import CropStoreWriter, StoredCells, StoredSlide
 from koilo.encoders.zoo import build_encoder
 from koilo.errors import ConfigError, ManifestError
 from koilo.mil import read_bags
-from koilo.mil.encode import FeaturesConfig, features
+from koilo.mil.encode import FeaturesConfig, _bag_set, features
 
 SPLITS = ("train", "train", "validation", "unseen", "unseen_twin", "train")
 
@@ -104,3 +105,26 @@ def test_a_store_without_training_slides_is_refused(tmp_path: Path, folder: Path
     writer.finish([StoredSlide("a", "C01", "test", "NILM")], cells, {})
     with pytest.raises(ManifestError, match="no slide of split train"):
         features(FeaturesConfig(tmp_path / "s", str(folder), out=tmp_path / "b.npz"))
+
+
+def test_a_channel_that_is_dead_in_training_is_zero_where_it_wakes() -> None:
+    """Over its deviation of 0 it would be infinite in the file's half precision."""
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    x[:4, 1], x[4:, 1] = 0.0, 0.3
+    slides = [StoredSlide("a", "C01", "train", "NILM"), StoredSlide("b", "C02", "test", "NILM")]
+    bags = _bag_set(slides, x, [np.arange(4), np.arange(4, 8)])
+    assert (bags.features[:, 1] == 0).all()
+    assert np.isfinite(bags.features.astype(np.float16)).all()
+
+
+def test_crops_are_normalised_as_the_folder_says(tmp_path: Path, store: Path, folder: Path) -> None:
+    stored = {"do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.25, 0.5, 0.5]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(stored))
+    features(FeaturesConfig(store, str(folder), out=tmp_path / "bags.npz", device="cpu"))
+    crops = np.load(store / "crops.npy").astype(np.float32) / 255
+    images = torch.from_numpy(((crops - 0.5) / np.array([0.25, 0.5, 0.5])).transpose(0, 3, 1, 2))
+    with torch.no_grad():
+        encoder = ConvNextModel.from_pretrained(folder).eval()
+        expected = encoder(images.float()).last_hidden_state.mean((2, 3)).numpy()
+    expected = (expected - expected[:6].mean(axis=0)) / expected[:6].std(axis=0)
+    np.testing.assert_allclose(read_bags(tmp_path / "bags.npz").features, expected, atol=0.02)

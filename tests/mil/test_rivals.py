@@ -119,3 +119,16 @@ def test_slides_of_one_class_are_refused(rival: ZhuRival | ChengRival) -> None:
     bags, _ = toy_bags(4)
     with pytest.raises(TrainingError, match=r"one class|Both kinds"):
         rival.fit(bags, [1, 1, 1, 1], seed=0)
+
+
+def test_a_feature_that_is_dead_in_training_moves_no_score_where_it_wakes() -> None:
+    def with_last(bag: ScoredBag, value: float) -> ScoredBag:
+        last = np.full((len(bag), 1), value, np.float32)
+        features = np.concatenate([bag.features[:, :-1], last], axis=1)
+        return ScoredBag(features, bag.probabilities, bag.detector_scores)
+
+    bags, labels = toy_bags(12)
+    rival = ChengRival(D, ChengSettings(lengths=(3,), width=8, steps=2))
+    rival.fit([with_last(bag, 0.0) for bag in bags], labels, seed=1)
+    dead, awake = (rival.predict([with_last(bag, v) for bag in bags]) for v in (0.0, 0.01))
+    np.testing.assert_allclose(awake, dead)

@@ -48,3 +48,12 @@ def test_a_bag_files_cells_get_the_stores_detector_scores(store: CropStore) -> N
     )
     with pytest.raises(ManifestError, match="Bag c has 1 cells"):
         with_detector_scores(replace(bags, bag_ids=("a", "c")), store)
+
+
+def test_suspicion_without_a_cell_classifier_is_refused_in_one_line() -> None:
+    """As in the bags of a user's own encoder, which name no cell."""
+    bag = ScoredBag(
+        np.zeros((2, 3), np.float32), np.zeros((2, 0), np.float32), np.ones(2, np.float32)
+    )
+    with pytest.raises(ManifestError, match="no probabilities of cell classes"):
+        _ = bag.p_lesion

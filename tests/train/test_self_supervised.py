@@ -147,3 +147,10 @@ def test_small_views_below_the_trunks_stride_are_refused(store: CropStore) -> No
 def test_all_wrong_settings_are_named_at_once() -> None:
     with pytest.raises(ConfigError, match=r"method is 'byol'.*batch is 1 \(allowed: 2"):
         SelfSupervisedConfig(store=Path("s"), method="byol", batch=1)
+
+
+def test_a_queue_without_room_and_views_larger_than_the_crop_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"moco.queue is 0.*dino.local_share is 2"):
+        SelfSupervisedConfig(
+            store=Path("s"), moco=MocoSettings(queue=0), dino=DinoSettings(local_share=2.0)
+        )

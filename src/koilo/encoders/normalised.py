@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -21,6 +22,12 @@ class NormalisedTrunk(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.tensor(MEAN_RGB).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD_RGB).view(1, 3, 1, 1), persistent=False)
+
+    def normalise_by(self, mean_rgb: Sequence[float], std_rgb: Sequence[float]) -> None:
+        """Take another mean and deviation of 0-255; no checkpoint holds them."""
+        for name, values in (("mean", mean_rgb), ("std", std_rgb)):
+            own = cast(Tensor, getattr(self, name))
+            own.copy_(torch.tensor(values).view(1, 3, 1, 1))
 
     def normalised(self, images: Tensor) -> Tensor:
         """Float RGB ``(B, 3, H, W)`` of 0-255 less the mean, over the deviation."""

@@ -9,6 +9,7 @@ ResNet, with or without a classifier on top. Licences of published weights are t
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ _NAMES = {
 }
 """``model_type`` of a folder's config.json to the encoder that builds its graph."""
 
+_FIXED = {"downsample_in_bottleneck": False, "downsample_in_first_stage": False}
+"""Settings of a config.json that change the graph and no tensor's shape, as koilo builds it."""
+
 
 def encoder_of_folder(folder: Path) -> tuple[str, dict[str, Any]]:
     """The encoder and its arguments that build the graph of a folder's ``config.json``.
@@ -40,12 +44,45 @@ def encoder_of_folder(folder: Path) -> tuple[str, dict[str, Any]]:
     try:
         stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kind = stored.get("model_type")
-        return _NAMES[kind], _arguments(kind, stored)
+        name, arguments = _NAMES[kind], _arguments(kind, stored)
+        for key, own in {"hidden_act": "relu" if kind == "resnet" else "gelu", **_FIXED}.items():
+            if stored.get(key, own) != own:
+                raise ValueError(f"its {key} is {stored[key]!r}, koilo's {own!r}")
+        return name, arguments
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise TrainingError(
             f"{folder} holds no config.json of a graph that koilo builds ({error!r}). Allowed: "
             f"folders in the format of transformers of {', '.join(_NAMES)}. Correct the path."
         ) from error
+
+
+def statistics_of_folder(folder: Path) -> tuple[list[float], list[float]] | None:
+    """Mean and deviation of RGB of 0-255 by which a folder's encoder wants its images normalised.
+
+    None where the folder has no ``preprocessor_config.json``.
+
+    Raises:
+        TrainingError: the file holds none.
+    """
+    path = folder / "preprocessor_config.json"
+    if not path.exists():
+        return None
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        unit = 1 / float(stored.get("rescale_factor", 1 / 255))
+        unit = unit if stored.get("do_rescale", True) else 1.0
+        if not stored.get("do_normalize", True):
+            return [0.0] * 3, [unit] * 3
+        mean = [unit * float(value) for value in stored["image_mean"]]
+        std = [unit * float(value) for value in stored["image_std"]]
+        if not (len(mean) == len(std) == 3 and all(0 < value < math.inf for value in std)):
+            raise ValueError("image_mean and image_std are not three numbers, std above 0")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError) as error:
+        raise TrainingError(
+            f"{path} does not say how images are normalised ({error!r}). image_mean and image_std "
+            "are three numbers each, of 0 to 1. Correct the file, or remove it for ImageNet's."
+        ) from error
+    return mean, std
 
 
 def load_start(trunk: nn.Module, start: Path) -> None:
@@ -117,18 +154,22 @@ def _read_folder(trunk: nn.Module, folder: Path) -> dict[str, Tensor]:
     backbone: Any = getattr(trunk, "backbone", None)
     if backbone is None:
         raise ValueError("this trunk is none of transformers")
-    kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-    if kind != backbone.config.model_type:
-        raise ValueError(f"the folder holds a {kind}, the trunk is a {backbone.config.model_type}")
+    stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    kind, own = stored["model_type"], backbone.config
+    if kind != own.model_type:
+        raise ValueError(f"the folder holds a {kind}, the trunk is a {own.model_type}")
+    heads = getattr(own, "num_attention_heads", None)
+    if stored.get("num_attention_heads") != heads:  # tensors of other heads have the same shapes
+        raise ValueError(f"the folder has {stored['num_attention_heads']} heads, the trunk {heads}")
     # transformers renames the tensors of older files, so its own reader is used.
     loaded, report = type(backbone).from_pretrained(
         folder, local_files_only=True, use_safetensors=True, output_loading_info=True
     )
-    stored, wanted = loaded.state_dict(), trunk.state_dict()
+    tensors, wanted = loaded.state_dict(), trunk.state_dict()
     missing = {f"backbone.{name}" for name in report["missing_keys"]} & set(wanted)
     if missing:
         raise ValueError(f"the folder lacks {', '.join(sorted(missing)[:3])}")
-    return {name: stored[name.removeprefix("backbone.")] for name in wanted}
+    return {name: tensors[name.removeprefix("backbone.")] for name in wanted}
 
 
 def _arguments(kind: str, stored: dict[str, Any]) -> dict[str, Any]:

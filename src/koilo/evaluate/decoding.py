@@ -56,8 +56,14 @@ def expected_costs(probabilities: ArrayLike, costs: ArrayLike) -> NDArray[np.flo
     """What calling each class is expected to cost (S, K), from ``probabilities`` (S, C).
 
     ``costs`` (C, K): rows the truth, columns what may be called.
+
+    Raises:
+        ValueError: a probability is not finite; it would be called the first class, NILM.
     """
-    return np.asarray(probabilities, np.float64) @ np.asarray(costs, np.float64)
+    p = np.asarray(probabilities, np.float64)
+    if not np.isfinite(p).all():
+        raise ValueError("a probability is not finite; leave slides without a result out")
+    return p @ np.asarray(costs, np.float64)
 
 
 def decode(probabilities: ArrayLike, costs: ArrayLike) -> NDArray[np.int64]:

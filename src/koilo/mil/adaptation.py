@@ -84,7 +84,8 @@ def adapt(
     """Judge new slides batch by batch while a copy of ``head`` adapts to them.
 
     Args:
-        head: a trained slide head; it is left as it is.
+        head: a trained slide head; it is left as it is. It may be an average, whose weights are
+            not trained themselves: its copy's are.
         source: labelled training slides, from which the bank is filled.
         target: new slides, in the order in which they came; their labels are not read.
         settings: sizes and rates.
@@ -94,14 +95,20 @@ def adapt(
         teacher at the end.
 
     Raises:
-        TrainingError: there is no training slide, or none that the head calls right.
+        TrainingError: there is no new slide, no training slide, or none that the head calls right.
     """
-    student, teacher = copy.deepcopy(head).eval(), copy.deepcopy(head).eval()
+    if not target:
+        raise TrainingError(
+            "There is no new slide to adapt to. At least one with a cell is needed. Check which "
+            "slides are given as new."
+        )
+    student = copy.deepcopy(head).eval().requires_grad_(True)
+    teacher = copy.deepcopy(head).eval()
     bank = _filled_bank(teacher, source, settings.bank)
     optimizer = torch.optim.Adam(student.parameters(), lr=settings.lr)
     parts = []
     for start in range(0, len(target), settings.batch):
-        x, mask, _ = collate(target[start : start + settings.batch])
+        x, mask = _padded(target[start : start + settings.batch], head)
         _, vectors = _judge(teacher, x, mask)
         soft = bank.soft_labels(vectors, settings.temperature)
         logits, _ = student(x, mask)
@@ -113,14 +120,14 @@ def adapt(
         for row, vector in zip(p, vectors, strict=True):
             bank.offer(vector, int(row.argmax()), float(row.max()))
         parts.append(p)
-    return torch.cat(parts).numpy(), teacher
+    return torch.cat(parts).cpu().numpy(), teacher
 
 
 def _filled_bank(head: nn.Module, source: Sequence[Bag], size: int) -> PrototypeBank:
     """The bank of training slides that the head calls right."""
     bank: PrototypeBank | None = None
     for bag in source:
-        x, mask, _ = collate([bag])
+        x, mask = _padded([bag], head)
         p, vectors = _judge(head, x, mask)
         bank = bank or PrototypeBank(p.shape[1], size)
         if int(p[0].argmax()) == bag.label:
@@ -131,6 +138,13 @@ def _filled_bank(head: nn.Module, source: Sequence[Bag], size: int) -> Prototype
             "made of those. Train the head first, or give its own training slides."
         )
     return bank
+
+
+def _padded(bags: Sequence[Bag], head: nn.Module) -> tuple[Tensor, Tensor]:
+    """Cells (B, N, D) and mask (B, N) where the head is."""
+    device = next(head.parameters()).device
+    x, mask, _ = collate(bags)
+    return x.to(device), mask.to(device)
 
 
 @torch.no_grad()

@@ -135,7 +135,8 @@ def read_bags(path: Path) -> BagSet:
     """Read a bag file.
 
     Raises:
-        ManifestError: it is missing, damaged, or its arrays do not fit each other.
+        ManifestError: it is missing or damaged, its arrays do not fit each other, or a number is
+            not finite.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -147,6 +148,8 @@ def read_bags(path: Path) -> BagSet:
         fits = len(bags.features) == n_cells and all(len(t) == len(rows) for t in texts.values())
         if not fits or any(len(r) and not 0 <= r.min() <= r.max() < n_cells for r in rows):
             raise ValueError("its arrays do not fit each other")
+        if not (np.isfinite(bags.features).all() and np.isfinite(bags.probabilities).all()):
+            raise ValueError("a feature or probability is not finite")
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ManifestError(
             f"{path} is no bag file ({error}). Allowed: an .npz written by koilo. Check the path "

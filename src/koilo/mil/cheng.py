@@ -82,7 +82,9 @@ class ChengRival(nn.Module):
         lists = [_ranked(bag, max(self.settings.lengths)) for bag in bags]
         cells = torch.cat(lists)
         self.mean.copy_(cells.mean(dim=0))
-        self.deviation.copy_(cells.std(dim=0).clamp_min(1e-6))
+        deviation = cells.std(dim=0)
+        # What does not vary in training tells nothing, and divided it would drown all else.
+        self.deviation.copy_(torch.where(deviation > 1e-6, deviation, torch.inf))
         for number in range(len(self.recurrent)):
             self._fit_one(number, lists, positive, seed)
 

@@ -7,7 +7,9 @@ evidence and those of lowest attention none, for every other class those of high
 each by that class's own two-way classifier.
 Departures: cross-entropy of the cells in place of the smooth top-1 SVM; a bag of fewer than 2 k
 cells gives half of its cells at each end; one weight, relative to the slide's loss, in place of two
-that sum to 1.
+that sum to 1; one mean over all cells called, where the authors average each class's, so that the
+slide's own class weighs 2 / (C + 1), not 1 / C; no dropout on the attention's two branches; the
+cells' loss sees a dropout of its own draw.
 """
 
 from __future__ import annotations

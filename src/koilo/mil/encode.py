@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from koilo.datasets.crop_store import CropStore, StoredSlide, open_crop_store
-from koilo.encoders.starting import encoder_of_folder, load_start
+from koilo.encoders.starting import encoder_of_folder, load_start, statistics_of_folder
 from koilo.encoders.zoo import ENCODERS, build_encoder
 from koilo.errors import ConfigError, ManifestError
 from koilo.mil.bags import BagSet, write_bags
@@ -69,7 +69,9 @@ def features(config: FeaturesConfig) -> None:
     """Run a frozen encoder over a crop store and write a bag file for `train slide_head`.
 
     A cell's features are the mean of the encoder's last map, less their mean over the training
-    slides' cells and over their deviation there, so that a head's rates suit any encoder.
+    slides' cells and over their deviation there, so that a head's rates suit any encoder; one that
+    does not vary there is 0 everywhere. Crops keep their size, and are normalised as the folder's
+    preprocessor_config.json says, else by ImageNet's mean and deviation.
 
     Raises:
         ManifestError: the store is not whole, or has no training slide with a cell.
@@ -121,6 +123,9 @@ def _load_trunk(config: FeaturesConfig) -> nn.Module:
     name, arguments = encoder_of_folder(Path(config.encoder))
     trunk = build_encoder(name, **arguments)
     load_start(trunk, Path(config.encoder))
+    statistics = statistics_of_folder(Path(config.encoder))
+    if statistics is not None:
+        trunk.normalise_by(*statistics)  # type: ignore[operator]
     return trunk
 
 
@@ -132,8 +137,10 @@ def _bag_set(
         [own for own, slide in zip(places, slides, strict=True) if slide.split == "train"]
     )
     mean, deviation = x[training].mean(axis=0), x[training].std(axis=0)
+    # A channel that is dead in training may wake elsewhere: over its deviation it is infinite.
+    scale = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0)
     return BagSet(
-        features=(x - mean) / np.maximum(deviation, 1e-6),
+        features=(x - mean) * scale,
         probabilities=np.zeros((len(x), 0), np.float32),
         rows=tuple(places),
         bag_ids=tuple(slide.slide_id for slide in slides),

@@ -42,7 +42,16 @@ class ScoredBag:
 
     @property
     def p_lesion(self) -> NDArray[np.float32]:
-        """(N,) probability of any class but NILM."""
+        """(N,) probability of any class but NILM.
+
+        Raises:
+            ManifestError: no cell classifier was asked, as in the bags of `koilo features`.
+        """
+        if not self.probabilities.shape[1]:
+            raise ManifestError(
+                "The bag holds no probabilities of cell classes. Ranking cells by suspicion needs "
+                "them. Take bags that a cell classifier read, or another selector."
+            )
         return 1 - self.probabilities[:, 0]
 
     def at(self, rows: NDArray[np.int64]) -> ScoredBag:

@@ -64,3 +64,9 @@ def test_alignment_is_the_literal_one() -> None:
     for row, result in zip(batches[3].tolist(), aligned(batches[3]).tolist(), strict=True):
         pulled = [p * t / r for p, t, r in zip(row, target, recent, strict=True)]
         assert result == pytest.approx([value / sum(pulled) for value in pulled], rel=1e-5)
+
+
+def test_an_answer_that_is_all_of_a_class_without_labels_is_never_sure() -> None:
+    aligned = AlignedAnswers(torch.tensor([0.5, 0.5, 0.0]), 1.0)
+    aligned.note(torch.tensor([[0.4, 0.4, 0.2]]))
+    assert aligned(torch.tensor([[0.0, 0.0, 1.0]])).tolist() == [[0.0, 0.0, 0.0]]

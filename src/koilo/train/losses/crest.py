@@ -93,7 +93,8 @@ class AlignedAnswers(nn.Module):
             return p
         recent = cast(Tensor, self.recent)[:n_seen].mean(0)  # slicing beyond the end gives all
         aligned = p * cast(Tensor, self.target) / recent.clamp_min(1e-6)
-        return aligned / aligned.sum(1, keepdim=True)
+        # All of an answer may lie on a class without labels: it stays 0, and so is never sure.
+        return aligned / aligned.sum(1, keepdim=True).clamp_min(1e-12)
 
     def note(self, p: Tensor) -> None:
         """Take in a batch of every process, answers before alignment ``(B, C)``; the oldest go."""

@@ -1,8 +1,9 @@
 """FixMatch [1]: what is sure of a cell's weak view is the label of its strong view.
 
 The sum over sure cells is divided by all cells, sure or not, as in the paper. Departures of the
-recipe: labelled cells are seen strongly (as in every row of koilo's tables), and the strong view is
-`koilo.train.views.strong_view`, not RandAugment.
+recipe: labelled cells are seen strongly (as in every row of koilo's tables), the strong view is
+`koilo.train.views.strong_view`, not RandAugment, and AdamW stands for SGD, here as in FlexMatch and
+CReST.
 
 [1] Sohn et al., "FixMatch", NeurIPS 2020 (arXiv 2001.07685).
 """

@@ -1,7 +1,8 @@
 """Mean-Teacher [1]: the student answers as the average of its past weights does.
 
 Departures: the paper gives both networks equal noise, here the teacher sees the weak view and the
-student the strong one, as everywhere in koilo; the paper's consistency weight of 100 is a field.
+student the strong one, as everywhere in koilo, and answers in eval mode, BatchNorm by its
+averages; the paper's consistency weight of 100 is a field.
 
 [1] Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017 (arXiv 1703.01780).
 """

@@ -1,8 +1,8 @@
 """MoCo v2 [1, 2]: a view finds its cell's other view among a queue of earlier ones.
 
 Departures of the recipe: the key encoder runs in eval mode, so that BatchNorm uses averaged
-statistics and needs no shuffling; a queue that is not yet full counts only what it holds; views as
-in `koilo.train.losses.simclr`.
+statistics and needs no shuffling; a queue that is not yet full counts only what it holds; AdamW
+for SGD; views as in `koilo.train.losses.simclr`.
 
 [1] He et al., "Momentum contrast", CVPR 2020 (arXiv 1911.05722).
 [2] Chen et al., "Improved baselines with momentum contrastive learning" (arXiv 2003.04297).

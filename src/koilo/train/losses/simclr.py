@@ -1,8 +1,8 @@
 """SimCLR [1]: two views of a cell find each other among all other views of the batch (NT-Xent).
 
 Departures of the recipe: no grey pictures and no blur (colour and focus are what cells are read
-by), crops of 0.6 of the side and more (a nucleus's size is diagnostic), AdamW for LARS, small
-batches.
+by), crops of 0.6 of the side and more (a nucleus's size is diagnostic), turns by any angle (a cell
+has no upright), AdamW for LARS, small batches.
 
 [1] Chen et al., "A simple framework for contrastive learning", ICML 2020 (arXiv 2002.05709).
 """

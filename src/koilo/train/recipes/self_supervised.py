@@ -108,6 +108,10 @@ class SelfSupervisedConfig:
         for name, low in lows.items():
             if getattr(self, name) < low:
                 problems.append(f"{name} is {getattr(self, name)} (allowed: {low} or more)")
+        if self.moco.queue < 1:
+            problems.append(f"moco.queue is {self.moco.queue} (allowed: 1 or more)")
+        if not 0 < self.dino.local_share <= 1:
+            problems.append(f"dino.local_share is {self.dino.local_share} (allowed: above 0 to 1)")
         if problems:
             raise ConfigError(f"{'; '.join(problems)}. Correct the settings of self_supervised.")
 
