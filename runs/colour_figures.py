@@ -1,14 +1,16 @@
 """Three pictures of colour: ColorAdv's shifts, the stains of the centres, unseen cells and twins.
 
-    python runs/colour_figures.py COHORT OUT [--seed 1] [--method swift]
+    python runs/colour_figures.py COHORT OUT [--seed 1] [--method swift] [--smoke]
 
 OUT is that of runs/stride.sh; its model of --method gives the gradient that the shifts follow.
-Leaves docs/results/stride_colours.json, which says what each picture shows.
+Leaves docs/results/stride_colours.json, which says what each picture shows; with ``--smoke``, for
+an OUT made with it, in OUT.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -28,6 +30,8 @@ from koilo.train.joint import JointSampler
 from koilo.train.record import git_commit
 from koilo.train.swift_model import SwiftModel
 from stride import METHODS, Study, cpu_plan, tuned_rates
+from stride_page import page_path, run_script, smoke_notes
+from stride_readings import has_run, no_model
 
 RADIUS, CELLS, SLIDES = 0.1, 10, 3
 ROWS = ("as they are", "shifted in RGB", "shifted in HSV")
@@ -47,14 +51,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--method", default="swift", choices=METHODS)
     parser.add_argument("--smoke", action="store_true", help="OUT was made with --smoke")
-    parser.add_argument("--page", type=Path, default=Path("docs/results/stride_colours.json"))
+    parser.add_argument("--page", type=Path, help="default: docs/results/stride_colours.json")
     options = parser.parse_args()
     started = time.time()
     store = open_crop_store(options.cohort)
     plan = cpu_plan(smoke=options.smoke, threads=1)
-    rates = tuned_rates(options.out)
-    model = Study(store, plan, options.out, options.seed, rates).model(options.method)
-    page = options.page
+    study = Study(store, plan, options.out, options.seed, tuned_rates(options.out))
+    if not has_run(study, options.method):
+        raise no_model(study, [options.method])
+    model = study.model(options.method)
+    page = page_path(options.page, "stride_colours", options.out, smoke=options.smoke)
     page.parent.mkdir(parents=True, exist_ok=True)
     drawn = {name: page.with_name(f"{page.stem}_{name}") for name in PICTURES}
     draw_shifts(model, store, drawn["shifts.jpg"])
@@ -64,14 +70,14 @@ def main() -> None:
         "name": page.stem,
         "title": "Colours of the multi-centre cohort and ColorAdv's shifts (synthetic)",
         "command": f"python runs/colour_figures.py COHORT OUT --seed {options.seed} "
-        f"--method {options.method}",
+        f"--method {options.method}" + " --smoke" * options.smoke,
         "commit": git_commit(),
         "data": f"phantom cohort, seed {store.facts.get('seed')}; shifts follow the gradient of "
         f"{options.method}'s model",
         "seed": options.seed,
         "seconds": round(time.time() - started),
         "figures": {},
-        "notes": ["Pictures only: nothing is measured here."],
+        "notes": [*smoke_notes(options.smoke), "Pictures only: nothing is measured here."],
         "pictures": {drawn[name].name: caption for name, caption in PICTURES.items()},
     }
     write_json(page, told)
@@ -157,4 +163,4 @@ def density(store: CropStore, slide_id: str) -> NDArray[np.float64]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

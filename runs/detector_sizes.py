@@ -126,7 +126,8 @@ def measure(args: argparse.Namespace, material: Material, size: str, name: str) 
     settings = settings_at(mpp)
     torch.manual_seed(args.seed)
     model = build_detector(MODEL, config_at(size, mpp))
-    folder = args.work / f"{size}-{name}-{args.steps}"
+    # By fold: what a fold's detector learnt from is what another's is judged on.
+    folder = args.work / f"{size}-{name}-{args.steps}-fold{args.fold}-seed{args.seed}"
     if (folder / "metrics.json").exists():
         model.load_state_dict(load_file(folder / "model.safetensors"))
     else:

@@ -5,12 +5,14 @@ Run: ``make results``. Nothing on that page is written by hand.
 A result file holds: ``name, title, command, commit, data, seed, seconds``; ``figures`` and
 ``controls`` (name -> number, or {estimate, low, high}); ``tables`` (title -> {columns, rows});
 ``notes`` (list of text) and ``pictures`` (list of files beside it, or file -> what it shows).
+Of `EXPECTED`, what has no file is listed as not run.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +25,25 @@ HEAD = """<!-- Written by `make results` from docs/results/*.json: do not edit. 
 # Results
 
 Every figure was left by a script in `runs/` or `benchmarks/`, named above it with its commit, data
-and seed. Intervals are 95 %, bootstrapped over whole blocks of fields. Phantom and composed slides
-are synthetic: figures on them say that the machinery works and carry no clinical claim.
+and seed. Intervals are 95 %: bootstrapped over whole blocks of fields, or over slides where slides
+are judged, unless a page says otherwise. Phantom and composed slides are synthetic: figures on them
+say that the machinery works and carry no clinical claim.
 """
+
+EXPECTED = {
+    "stride_heads": ("runs/stride_tables.py heads", "slide heads by features, rivals (S-34, S-35)"),
+    "stride_backbones": ("runs/stride_tables.py backbones", "backbones, BatchNorm in both modes"),
+    "stride_sweep": ("runs/stride_sweep.py", "SWIFT's open values, one at a time"),
+    "detector_sizes": ("runs/detector_sizes.py", "detector: size by magnification (S-14)"),
+}
+"""Name -> command and what it shows: results that a reader will look for."""
 
 
 def main() -> int:
     """Write the page; the status is 1 where ``--check`` finds it stale."""
     pages = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))]
-    text = "\n".join([HEAD, *(render(page) for page in pages)])
+    told = {page["name"] for page in pages}
+    text = "\n".join([HEAD, *(render(page) for page in pages), *not_run(told)])
     if "--check" in sys.argv[1:]:
         return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text)
     PAGE.write_text(text, encoding="utf-8")
@@ -60,6 +72,14 @@ def render(page: dict[str, Any]) -> str:
             parts.append(f"**{pictures[name]}**\n")
         parts.append(f"![{name}](results/{name})\n")
     return "\n".join(parts)
+
+
+def not_run(told: Collection[str]) -> list[str]:
+    """The section of the expected results that are not among ``told``; none where all are."""
+    rows = [
+        [what, f"`{command}`"] for name, (command, what) in EXPECTED.items() if name not in told
+    ]
+    return ["## Not run\n", _table(["result", "command"], rows)] if rows else []
 
 
 def _flat(values: dict[str, Any], before: str = "") -> list[tuple[str, Any]]:

@@ -18,6 +18,7 @@ import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 from torch import nn
@@ -152,8 +153,29 @@ def judged_folder(folder: Path, method: str) -> Path:
 
 def tuned_rates(out: Path) -> dict[str, str]:
     """The rate of each method that ``--tune`` chose in ``out``; none before."""
+    return dict(_tuned(out)["rates"])
+
+
+def _tuned(out: Path) -> dict[str, Any]:
+    """What ``--tune`` left in ``out``: the rate of each method and the AUC of both rates.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
     path = out / "tuned.json"
-    return dict(json.loads(path.read_text())["rates"]) if path.exists() else {}
+    if not path.exists():
+        return {"rates": {}, "validation_auc": {}}
+    try:
+        known = dict(json.loads(path.read_text(encoding="utf-8")))
+        wrong = {name: rate for name, rate in known["rates"].items() if rate not in RATES}
+        if wrong or "validation_auc" not in known:
+            raise ValueError(f"rates {wrong} are unknown" if wrong else "no validation_auc")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"{path} is not what --tune leaves ({error}). Remove it and give --tune again: what "
+            "was trained is not trained again."
+        ) from error
+    return known
 
 
 class Study:
@@ -270,7 +292,7 @@ def refuse_other_study(out: Path, store: CropStore, plan: Plan) -> None:
     hashes = hash_files([*store_files(store), *(path for path in begun if path.exists())])
     own = fingerprint(replace(plan, start=None), *hashes.values())
     path = out / "study.json"
-    if path.exists() and json.loads(path.read_text())["study"] != own:
+    if path.exists() and f'"{own}"' not in path.read_text(encoding="utf-8"):
         raise ConfigError(
             f"{out} holds models of another cohort, start or plan (--smoke has its own). One OUT "
             "a study: name a new one, or give the command that made it."
@@ -283,8 +305,7 @@ def tune(store: CropStore, plan: Plan, out: Path, seed: int, methods: list[str])
 
     What was chosen before stays: later methods begin from it, and a killed run goes on.
     """
-    path = out / "tuned.json"
-    known = json.loads(path.read_text()) if path.exists() else {"rates": {}, "validation_auc": {}}
+    path, known = out / "tuned.json", _tuned(out)
     for method in (name for name in methods if name not in known["rates"]):
         values = {}
         for rate in RATES:
@@ -313,7 +334,7 @@ def main() -> int:
     start_logging()
     try:
         methods = _known(options.methods.split(","))
-        seeds = [int(seed) for seed in options.seeds.split(",")]
+        seeds = _seeds(options.seeds)
         store = open_crop_store(options.cohort)
         plan = cpu_plan(smoke=options.smoke, threads=options.threads)
         if options.start is not None:
@@ -330,7 +351,7 @@ def main() -> int:
                 if not path.exists():
                     write_scores(path, study.scores(method))
                     log.info("%s", path)
-    except (KoiloError, ValueError) as error:
+    except KoiloError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
@@ -340,10 +361,26 @@ def _known(methods: list[str]) -> list[str]:
     wrong = [name for name in methods if name not in METHODS]
     if wrong:
         raise ConfigError(
-            f"There is no method {', '.join(wrong)}. Allowed: {', '.join(METHODS)}. Correct "
-            "--methods."
+            f"There is no method {', '.join(map(repr, wrong))}. Allowed: {', '.join(METHODS)}. "
+            "Correct --methods."
         )
     return [name for name in METHODS if name in methods]
+
+
+def _seeds(words: str) -> list[int]:
+    """The seeds of ``--seeds``, in the order given.
+
+    >>> _seeds("3,1")
+    [3, 1]
+    """
+    each = [word.strip() for word in words.split(",")]
+    wrong = [word for word in each if not (word.isascii() and word.isdigit())]
+    if wrong:
+        raise ConfigError(
+            f"--seeds {words}: {', '.join(map(repr, wrong))} is no seed. Allowed: whole numbers "
+            "from 0, parted by commas (1,2,3). Correct --seeds."
+        )
+    return list(dict.fromkeys(map(int, each)))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from koilo.train.recipes.slide_head import predict_bags
 from koilo.train.record import git_commit
 from koilo.train.swift_model import read_bags_of_store
 from stride import Study, cpu_plan, judged_folder, run_folder, tuned_rates
+from stride_page import page_path
 
 METHODS = ("two_stage", "swift")
 PACES = {"published": AdaptationSettings(), "fast": AdaptationSettings(lr=1e-3, ema=0.9)}
@@ -69,7 +70,8 @@ def main() -> int:
         study = Study(store, plan, options.out, options.seed, tuned_rates(options.out))
         page = page_of(adaptation_table(study), store, options.seed, options.smoke)
         page["seconds"] = round(time.time() - started)
-        write_json(options.page or Path("docs/results/stride_adaptation.json"), page)
+        place = page_path(options.page, "stride_adaptation", options.out, smoke=options.smoke)
+        write_json(place, page)
     except (KoiloError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2

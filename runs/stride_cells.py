@@ -12,6 +12,7 @@ t-SNE of slides and of cells.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -35,8 +36,18 @@ from stride_cell_tables import (
 )
 from stride_grades import count_calls
 from stride_maps import spread_points
+from stride_page import page_path, run_script, smoke_notes
 from stride_pictures import draw_f1_by_size, draw_maps
-from stride_readings import KEPT, MIMIC, Reading, Sample, draw_sample, has_run, read_slides
+from stride_readings import (
+    KEPT,
+    MIMIC,
+    Reading,
+    Sample,
+    draw_sample,
+    has_run,
+    no_model,
+    read_slides,
+)
 
 READ = ("two_stage", "stain_aug", "swift")
 SMOKE_SLIDES = 36
@@ -50,8 +61,9 @@ def main() -> None:
     parser.add_argument("--slides", type=int, default=300, help="slides of the test to read")
     parser.add_argument("--smoke", action="store_true", help="few slides; claims nothing")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--page", type=Path, default=Path("docs/results/stride_cells.json"))
+    parser.add_argument("--page", type=Path, help="default: docs/results/stride_cells.json")
     options = parser.parse_args()
+    options.page = page_path(options.page, "stride_cells", options.out, smoke=options.smoke)
     start_logging()
     torch.set_num_threads(options.threads)
     started = time.time()
@@ -62,14 +74,15 @@ def main() -> None:
     sample = draw_sample(store, plan.net.classes, n)
     readings = {name: read_slides(study, name, sample) for name in READ if has_run(study, name)}
     if not readings:
-        raise SystemExit(f"{options.out} holds no model of seed {options.seed}: run stride.sh.")
+        raise no_model(study, READ)
     tables = cell_tables(readings, sample, plan.net.classes)
     pictures = draw_pictures(readings, sample, store, plan.net.classes, options.page)
     sizes = Counter(sample.labels)
     page = {
         "name": options.page.stem,
         "title": "STRIDE's tables of cells on the multi-centre cohort (synthetic, one seed)",
-        "command": f"python runs/stride_cells.py COHORT OUT --seed {options.seed}",
+        "command": f"python runs/stride_cells.py COHORT OUT --seed {options.seed}"
+        + " --smoke" * options.smoke,
         "commit": git_commit(),
         "data": f"phantom cohort, seed {store.facts.get('seed')}: {len(sample.slides)} test slides "
         f"({', '.join(f'{count} {name}' for name, count in sizes.items())})",
@@ -79,6 +92,7 @@ def main() -> None:
         "controls": controls(sample, plan.net.classes),
         "tables": tables,
         "notes": [
+            *smoke_notes(options.smoke),
             "One seed, no interval over trainings, no verdict. Slides were sampled equally by "
             "class, so that F1 is not that of a population.",
             f"Ranked are all {KEPT} kept cells of a slide. Attention and the maps explain the "
@@ -141,4 +155,4 @@ def draw_pictures(
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

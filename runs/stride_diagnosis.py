@@ -11,6 +11,7 @@ crops as they are, magnified by 8 %, and on strong views.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +34,8 @@ from koilo.train.swift_model import read_bags_of_store
 from koilo.train.views import StrongView, strong_view
 from stride import Study, cpu_plan, tuned_rates
 from stride_maps import draw_evenly
-from stride_readings import has_run
+from stride_page import RANDOM_AUC, page_path, run_script, smoke_notes
+from stride_readings import has_run, no_model
 
 READ = ("two_stage", "slide_ft", "swift_no_cam", "swift")
 ATTENTION = "attention"
@@ -52,8 +54,9 @@ def main() -> None:
     parser.add_argument("--slides", type=int, default=240, help="slides of each split to read")
     parser.add_argument("--smoke", action="store_true", help="few slides; claims nothing")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--page", type=Path, default=Path("docs/results/stride_diagnosis.json"))
+    parser.add_argument("--page", type=Path, help="default: docs/results/stride_diagnosis.json")
     options = parser.parse_args()
+    options.page = page_path(options.page, "stride_diagnosis", options.out, smoke=options.smoke)
     start_logging()
     torch.set_num_threads(options.threads)
     started = time.time()
@@ -62,7 +65,7 @@ def main() -> None:
     study = Study(store, plan, options.out, options.seed, tuned_rates(options.out))
     methods = [name for name in READ if has_run(study, name)]
     if not methods:
-        raise SystemExit(f"{options.out} holds no model of seed {options.seed}: run stride.sh.")
+        raise no_model(study, READ)
     n = 24 if options.smoke else options.slides
     maps, views = [], []
     for name in methods:
@@ -73,13 +76,15 @@ def main() -> None:
     page = {
         "name": options.page.stem,
         "title": "What SWIFT's maps label, and the size of cells in training (synthetic, one seed)",
-        "command": f"python runs/stride_diagnosis.py COHORT OUT --seed {options.seed}",
+        "command": f"python runs/stride_diagnosis.py COHORT OUT --seed {options.seed}"
+        + " --smoke" * options.smoke,
         "commit": git_commit(),
         "data": f"phantom cohort, seed {store.facts.get('seed')}: at most {n} positive slides of "
         f"the training split, at most {n} of the validation split, equally many a class",
         "seed": options.seed,
         "seconds": round(time.time() - started),
         "figures": {},
+        "controls": controls(study, n),
         "tables": {
             "Cells of positive training slides labelled by each map": {
                 "columns": ["method", "map", "share labelled", "of these right",
@@ -92,6 +97,7 @@ def main() -> None:
             },
         },
         "notes": [
+            *smoke_notes(options.smoke),
             "The student with its head, not their averages. A cell is labelled where its map is "
             f"over {plan.settings.tau_cam} of the bag's largest value; a slide is flooded where "
             f"over {FLOODED} of its cells are. Slides whose label was swapped are left out.",
@@ -107,10 +113,7 @@ def map_rows(study: Study, method: str, n: int) -> list[list[object]]:
     """One row a map: share labelled, precision, share of slides flooded, AUC of lesion cells."""
     store, settings = study.store, study.plan.settings
     classes = study.plan.net.classes
-    swapped = pq.read_table(store.folder / "truth" / "slides.parquet").to_pydict()
-    true = dict(zip(swapped["slide_id"], swapped["swapped"], strict=True))
-    every = [s for s in store.of_split("train") if s.label != NEGATIVE and not true[s.slide_id]]
-    slides = evenly(every, n)
+    slides = positive_slides(store, n)
     net, head = study.model(method).parts(averaged=False)
     head.eval()
     bags = read_bags_of_store(net, store, slides, settings.top_k)
@@ -134,6 +137,28 @@ def map_rows(study: Study, method: str, n: int) -> list[list[object]]:
             [method, name, *_rounded(share, right_share, flooded.mean(), np.nanmean(areas))]
         )
     return made
+
+
+def positive_slides(store: CropStore, n: int) -> list[StoredSlide]:
+    """Positive slides of the training split whose label was not swapped."""
+    swapped = pq.read_table(store.folder / "truth" / "slides.parquet").to_pydict()
+    true = dict(zip(swapped["slide_id"], swapped["swapped"], strict=True))
+    every = [s for s in store.of_split("train") if s.label != NEGATIVE and not true[s.slide_id]]
+    return evenly(every, n)
+
+
+def controls(study: Study, n: int) -> dict[str, float]:
+    """What a map that knows nothing would reach on the same slides."""
+    store, classes = study.store, study.plan.net.classes
+    right = n_cells = 0
+    for slide in positive_slides(store, n):
+        home = classes.cells[classes.cell_of_slide[classes.slides.index(slide.label)]]
+        truth = store.cells.truth[store.bag(slide.slide_id, study.plan.settings.top_k)]
+        right, n_cells = right + int((truth == home).sum()), n_cells + len(truth)
+    return {
+        "cells labelled at random: of these right": round(right / n_cells, 3),
+        "cells ranked at random: AUC of lesion cells": 0.5,
+    } | RANDOM_AUC
 
 
 def maps_of(head: nn.Module, features: NDArray[np.float32], label: int) -> Mapping[str, Tensor]:
@@ -204,4 +229,4 @@ def _rounded(*values: float) -> list[float | None]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

@@ -22,20 +22,23 @@ AUGMENTED = ("two_stage", "stain_aug", "swift")
 Counts = NDArray[np.float64]
 
 
-def called_classes(p: NDArray[np.float64], threshold: float | None = None) -> NDArray[np.int64]:
+def called_classes(
+    p: NDArray[np.float64], positive: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
     """The class that is called, as a number; NILM is 0.
 
     Args:
         p: (N, C) of the slide classes, NILM first.
-        threshold: of p_positive. None: the most probable class.
+        positive: (N,) whether p_positive reaches the threshold (1 - p_NILM, both rounded, may miss
+            it by the last digit). None: the most probable class is called.
 
     Returns:
         (N,); with a threshold NILM below it, else the most probable of the others, as a results
         folder calls it.
     """
-    if threshold is None:
+    if positive is None:
         return p.argmax(axis=1)
-    return np.where(1 - p[:, 0] >= threshold, 1 + p[:, 1:].argmax(axis=1), 0)
+    return np.where(positive, 1 + p[:, 1:].argmax(axis=1), 0)
 
 
 def count_calls(truth: NDArray[np.int64], calls: NDArray[np.int64], n_classes: int) -> Counts:

@@ -6,12 +6,13 @@ Nothing is trained. F1 by class with baseline, augmentation and SWIFT; ablations
 the unseen test; ROC curves, confusions at the locked threshold and at a specificity of .65; every
 unseen centre, with its colours' distance; workload. Measures are averaged over the seeds found. F1,
 kappa, predictive values and workload are brought to 21 % positive slides. ``--smoke`` draws few
-resamples and claims nothing.
+resamples, leaves its page in OUT and claims nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,6 +45,7 @@ from stride_grades import (
     most_probable,
     true_classes,
 )
+from stride_page import RANDOM_SCORE, page_path, run_script, smoke_notes
 from stride_paper_tables import (
     INSIDE,
     OUTSIDE,
@@ -66,11 +68,13 @@ def main() -> None:
     parser.add_argument("outs", type=Path, nargs="+", metavar="OUT")
     parser.add_argument("--cohort", type=Path, required=True)
     parser.add_argument("--smoke", action="store_true", help="few resamples; claims nothing")
-    parser.add_argument("--page", type=Path, default=Path("docs/results/stride_paper.json"))
+    parser.add_argument("--page", type=Path, help="default: docs/results/stride_paper.json")
     options = parser.parse_args()
+    options.page = page_path(options.page, "stride_paper", options.outs[0], smoke=options.smoke)
     started = time.time()
     draws = SMOKE_DRAWS if options.smoke else DRAWS
     table, store = Table(options.outs), open_crop_store(options.cohort)
+    table.refuse_other_slides(store)
     centres = {
         name: centre_rows(table, name, "unseen", draws)
         for name in DEPLOYED
@@ -90,15 +94,18 @@ def main() -> None:
         "seconds": round(time.time() - started),
         "figures": {},
         "controls": {
-            "a score drawn at random: AUC": 0.5,
-            "a score drawn at random: spec@sens95": 0.05,
+            **RANDOM_SCORE,
             f"a score drawn at random: sensitivity at specificity {EQUAL_SPECIFICITY}": round(
                 1 - EQUAL_SPECIFICITY, 2
             ),
             "a score drawn at random: NILM slides ruled out at sensitivity .95": 0.05,
         },
         "tables": tables,
-        "notes": [*notes(table), f"Not run: {', '.join(missing) or 'nothing'}."],
+        "notes": [
+            *smoke_notes(options.smoke),
+            *notes(table),
+            f"Not run: {', '.join(missing) or 'nothing'}.",
+        ],
         "pictures": pictures,
     }
     write_json(options.page, page)
@@ -179,7 +186,7 @@ def draw_pictures(
             ("locked", run.threshold, "the locked threshold"),
             ("spec65", equal, f"a specificity of {EQUAL_SPECIFICITY}"),
         ):
-            calls = called_classes(run.p, threshold)
+            calls = called_classes(run.p, run.p_positive >= threshold)
             path = beside(f"{method}_{what}", f"Classes called by {method} at {words}, test (S-48)")
             draw_confusion(path, count_calls(truth, calls, len(table.classes)), table.classes)
     shown = [name for name in BY_DISTANCE if name in centres]
@@ -214,4 +221,4 @@ def training_sizes(store: CropStore, classes: tuple[str, ...]) -> dict[str, int]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from koilo.datasets.crop_store import CropStore, StoredSlide
+from koilo.errors import ConfigError
 from koilo.mil.bottleneck import BottleneckGate, BottleneckSettings, fit_bottleneck
 from koilo.mil.scored import ScoredBag, with_detector_scores
 from koilo.phantom.multicentre.kinds import COHORT_KINDS
@@ -69,6 +70,14 @@ def has_run(study: Study, method: str) -> bool:
              for name, folder in zip(starts, folders, strict=True)]  # fmt: skip
     needed = [*begun, metrics_folder(study, last)]
     return all((folder / "metrics.json").exists() for folder in needed)
+
+
+def no_model(study: Study, methods: Sequence[str]) -> ConfigError:
+    """What to say where none of the methods has run."""
+    return ConfigError(
+        f"{study.out} holds no model of {', '.join(methods)} with seed {study.seed}. One of them "
+        "is needed. Run runs/stride.sh first, or give the --seed that it ran with."
+    )
 
 
 def metrics_folder(study: Study, method: str) -> Path:

@@ -1,17 +1,20 @@
 """Make the verdict table from the scores that runs/stride.sh left; nothing is trained here.
 
-    python runs/stride_report.py OUT [OUT…] --cohort COHORT [--scores FILE]
+    python runs/stride_report.py OUT [OUT…] --cohort COHORT [--scores FILE] [--smoke]
 
 Several OUT folders of one cohort are joined (seeds trained on several machines). A claim holds when
 the 95 % interval of its difference excludes 0: slides are drawn within their class, the same draws
 for both methods, the measure averaged over seeds. A run counts as converged when validation AUC
-moved under half a point in the last fifth of its steps; a claim on others is "not judged".
+moved under half a point in the last fifth of its steps; a claim on others is "not judged", as is
+one on scores whose run's log is not in OUT. ``--smoke``, for an OUT made with it, leaves everything
+in OUT and claims nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ from koilo.evaluate.scores import auc, sensitivity_specificity
 from koilo.files import write_json
 from koilo.train.record import git_commit
 from stride import COLOUR, METHODS, judged_folder, run_folder, tuned_rates
+from stride_page import RANDOM_SCORE, page_path, run_script, smoke_notes
 from stride_scores import Floats, Table
 
 SPLITS = ("test", "unseen", "unseen_twin")
@@ -75,11 +79,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("outs", type=Path, nargs="+", metavar="OUT")
     parser.add_argument("--cohort", type=Path, required=True)
-    parser.add_argument("--scores", type=Path, default=Path("docs/results/stride_scores.parquet"))
-    parser.add_argument("--out", type=Path, default=Path("docs/results/stride.json"))
+    parser.add_argument("--scores", type=Path, help="default: stride_scores.parquet beside it")
+    parser.add_argument("--out", type=Path, help="default: docs/results/stride.json")
+    parser.add_argument("--smoke", action="store_true", help="OUT was made with --smoke")
     options = parser.parse_args()
+    options.out = page_path(options.out, "stride", options.outs[0], smoke=options.smoke)
     table = Table(options.outs)
-    table.write(options.scores)
+    table.refuse_other_slides(open_crop_store(options.cohort))
+    table.write(options.scores or options.out.with_name(f"{options.out.stem}_scores.parquet"))
     converged = {
         method: all(
             _converged(folder, method, seed)
@@ -96,12 +103,13 @@ def main() -> None:
         for method in table.methods
     }
     draw_learning_curves(picture, curves, measure="validation AUC")
-    write_json(options.out, page(table, converged, options) | {"pictures": [picture.name]})
+    caption = "Validation AUC at each fifth of the training by which a method is judged"
+    write_json(options.out, page(table, converged, options) | {"pictures": {picture.name: caption}})
 
 
 def page(table: Table, converged: dict[str, bool], options: argparse.Namespace) -> dict[str, Any]:
     facts = open_crop_store(options.cohort).facts
-    seeds = table.all_seeds
+    seeds, smoke = table.all_seeds, options.smoke
     tuned = any(tuned_rates(folder) for folder in options.outs)
     missing = [name for name in METHODS if name not in table.methods]
     composed = facts.get("synthetic") == "composed"
@@ -114,8 +122,8 @@ def page(table: Table, converged: dict[str, bool], options: argparse.Namespace) 
         "name": options.out.stem,
         "title": f"STRIDE's claims on the {cohort} cohort (synthetic)",
         "command": f"{facts.get('made_by', 'runs/cohort.sh')} COHORT; "
-        f"runs/stride.sh COHORT OUT{' --tune' * tuned}; "
-        "python runs/stride_report.py OUT --cohort COHORT",
+        f"runs/stride.sh COHORT OUT{' --tune' * tuned}{' --smoke' * smoke}; "
+        f"python runs/stride_report.py OUT --cohort COHORT{' --smoke' * smoke}",
         "commit": git_commit(),
         "data": f"{drawn} cohort of {counts} slides, seed {facts.get('seed')}",
         "seed": ", ".join(map(str, seeds)),
@@ -125,22 +133,20 @@ def page(table: Table, converged: dict[str, bool], options: argparse.Namespace) 
             for claim in CLAIMS
             if _ran(table, claim)
         },
-        "controls": {
-            "a score drawn at random: AUC": 0.5,
-            "a score drawn at random: spec@sens95": 0.05,
-        },
+        "controls": RANDOM_SCORE,
         "tables": {
-            "Verdicts": verdicts(table, converged),
+            "Verdicts": verdicts(table, converged, smoke=smoke),
             "Share of the gap to the colour twins that is recovered": recovered(table),
             **{f"Methods, split {split}": methods(table, split, converged) for split in splits},
         },
         "notes": [
+            *smoke_notes(smoke),
             "Synthetic slides, drawn to be hard for the reasons for which real ones are: no "
             "clinical claim rests on them. spec@sens95 takes its threshold from the evaluated set "
             "(the paper's measure); locked is the threshold of validation, unchanged.",
             "Intervals are over slides, for these trainings: what another seed would give is seen "
             "in the columns of each seed alone.",
-            "A method that did not converge judges nothing.",
+            "A method that did not converge, or whose log is not there, judges nothing.",
             f"Not run: {', '.join(missing) or 'nothing'}. {_how_tuned(table, options.outs)}",
         ],
     }
@@ -183,7 +189,7 @@ def methods(table: Table, split: str, converged: dict[str, bool]) -> dict[str, A
     return {"columns": columns, "rows": rows}
 
 
-def verdicts(table: Table, converged: dict[str, bool]) -> dict[str, Any]:
+def verdicts(table: Table, converged: dict[str, bool], *, smoke: bool) -> dict[str, Any]:
     rows = []
     for claim in CLAIMS:
         if not _ran(table, claim):
@@ -191,7 +197,7 @@ def verdicts(table: Table, converged: dict[str, bool]) -> dict[str, Any]:
             continue
         found = _difference(table, claim)
         shown = f"{found['estimate']:+.3f} ({found['low']:+.3f} – {found['high']:+.3f})"
-        judged = converged[claim.first] and converged[claim.second]
+        judged = converged[claim.first] and converged[claim.second] and not smoke
         holds = "holds" if found["low"] > 0 else "does not hold"
         seeds = min(len(table.seeds(claim.first)), len(table.seeds(claim.second)))
         if seeds < SEEDS:
@@ -264,14 +270,16 @@ def _converged(out: Path, method: str, seed: int) -> bool:
 
 
 def curve(out: Path, method: str, seed: int) -> tuple[list[int], list[float]]:
-    """Steps of one run and the validation AUC at each, the better of student and average."""
+    """Steps of one run and the validation AUC at each, the better of student and average.
+
+    Both are empty where ``out`` holds no log: scores alone tell no convergence.
+    """
     folder = run_folder(out, seed, method, tuned_rates(out))
     path = judged_folder(folder, method) / "log.jsonl"
-    lines = [
-        line for line in map(json.loads, path.read_text().splitlines()) if line.get("evaluate")
-    ]
-    steps = [int(line["step"]) for line in lines]
-    return steps, [max(v for k, v in x["evaluate"].items() if k.endswith("auc")) for x in lines]
+    lines = map(json.loads, path.read_text().splitlines() if path.exists() else ())
+    # By step: a run that was killed after its last measurement measures once more.
+    told = {int(line["step"]): line["evaluate"] for line in lines if line.get("evaluate")}
+    return [*told], [max(v for k, v in x.items() if k.endswith("auc")) for x in told.values()]
 
 
 def _seconds(out: Path) -> float:
@@ -281,4 +289,4 @@ def _seconds(out: Path) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

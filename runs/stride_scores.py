@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from koilo.datasets.crop_store import CropStore
+from koilo.errors import ManifestError
 from koilo.files import atomic_path
 from stride import METHODS
 
@@ -40,14 +43,21 @@ class Table:
     """Scores of every method, seed and split, as read from the CSV files."""
 
     def __init__(self, folders: list[Path]) -> None:
-        """Read ``scores/<method>_<seed>.csv`` of several OUT folders of one cohort."""
+        """Read ``scores/<method>_<seed>.csv`` of several OUT folders of one cohort.
+
+        Raises:
+            ManifestError: there is no such file, or one is damaged or does not fit the others.
+        """
         self.runs: dict[tuple[str, int, str], RunScores] = {}
         self.classes: tuple[str, ...] = ()
         for folder in folders:
             for path in sorted((folder / "scores").glob("*.csv")):
                 self._read(path)
         if not self.runs:
-            raise SystemExit(f"No scores in {', '.join(map(str, folders))}: run stride.sh first.")
+            raise ManifestError(
+                f"No scores in {', '.join(map(str, folders))}. Needed: OUT/scores/<method>_<seed>"
+                ".csv. Run runs/stride.sh first."
+            )
         found = {method for method, _, _ in self.runs}
         self.methods = [name for name in METHODS if name in found]
 
@@ -109,29 +119,84 @@ class Table:
         with atomic_path(path) as temporary:
             pq.write_table(pa.concat_tables(tables), temporary, compression="zstd")
 
+    def refuse_other_slides(self, store: CropStore) -> None:
+        """Refuse scores that are not of every slide of the cohort: a file cut short, or another's.
+
+        Raises:
+            ManifestError: slides, centres or labels of a split differ.
+        """
+        for method, seed, split in self.runs:
+            own = sorted((s.slide_id, s.centre, s.label) for s in store.of_split(split))
+            found = list(zip(*self.runs[method, seed, split].slides, strict=True))
+            if found != own:
+                raise ManifestError(
+                    f"{method}_{seed}.csv has {len(found)} slides of split {split}, not the "
+                    f"{len(own)} of {store.folder} with their centres and labels. It is of another "
+                    "cohort or cut short: name its own cohort, or remove it and give the command "
+                    "of runs/stride.sh again."
+                )
+        for method, seed in {key[:2] for key in self.runs}:
+            lacking = {s.split for s in store.slides if (method, seed, s.split) not in self.runs}
+            if lacking:
+                raise ManifestError(
+                    f"{method}_{seed}.csv lacks split {', '.join(sorted(lacking))} of "
+                    f"{store.folder}. It is of another cohort or cut short: name its own cohort, "
+                    "or remove it and give the command of runs/stride.sh again."
+                )
+
     def _any(self, split: str) -> RunScores:
         return self.of(self.methods[0], split)[0]
 
     def _read(self, path: Path) -> None:
         method, _, seed = path.stem.rpartition("_")
+        if method not in METHODS or not seed.isdigit():
+            raise ManifestError(
+                f"{path}: a file of scores is named <method>_<seed>.csv, the method one of "
+                f"{', '.join(METHODS)}. Move it elsewhere."
+            )
+        try:
+            self._take(path, method, int(seed))
+        except (csv.Error, KeyError, TypeError, ValueError) as error:
+            raise ManifestError(
+                f"{path} is no whole file of scores ({error}). Remove it and give the command of "
+                "runs/stride.sh again: nothing is trained twice."
+            ) from error
+
+    def _take(self, path: Path, method: str, seed: int) -> None:
         with open(path, newline="", encoding="utf-8") as handle:
             rows = sorted(csv.DictReader(handle), key=lambda row: row["slide_id"])
+        if not rows:
+            raise ValueError("it has no slide")
+        if len({row["threshold"] for row in rows}) != 1:
+            raise ValueError("its threshold is not the same in all rows")
         names = [name for name in rows[0] if name.startswith("p_") and name != "p_positive"]
         self.classes = tuple(name.removeprefix("p_") for name in names)
         for split in sorted({row["split"] for row in rows}):
-            own = [row for row in rows if row["split"] == split]
-            run = RunScores(
-                *(tuple(row[key] for row in own) for key in ("slide_id", "centre", "label")),
-                p_positive=np.array([float(row["p_positive"]) for row in own]),
-                p=np.array([[float(row[name]) for name in names] for row in own]),
-                threshold=float(own[0]["threshold"]),
-            )
-            if not ((run.p_positive >= 0) & (run.p_positive <= 1)).all():
-                raise SystemExit(f"{path}: a p_positive of {split} is not between 0 and 1.")
+            run = _run([row for row in rows if row["split"] == split], names)
             other = next((r for (_, _, s), r in self.runs.items() if s == split), run)
             # Cohorts of two seeds name their slides alike.
             if other.slides != run.slides:
-                raise SystemExit(f"{path} is of another cohort: its slides of {split} differ.")
-            if (method, int(seed), split) in self.runs:
-                raise SystemExit(f"{path}: another folder has scores of {method}, seed {seed}.")
-            self.runs[method, int(seed), split] = run
+                raise ManifestError(
+                    f"{path} is of another cohort than the files before it, or cut short: its "
+                    f"slides of {split} differ. One table is made of one cohort's files."
+                )
+            if (method, seed, split) in self.runs:
+                raise ManifestError(
+                    f"{path}: another folder has scores of {method}, seed {seed}. One run a method "
+                    "and seed: leave one of the folders out."
+                )
+            self.runs[method, seed, split] = run
+
+
+def _run(rows: Sequence[dict[str, str]], names: Sequence[str]) -> RunScores:
+    """One split's rows of a file; ``names`` are its columns of classes."""
+    run = RunScores(
+        *(tuple(row[key] for row in rows) for key in ("slide_id", "centre", "label")),
+        p_positive=np.array([float(row["p_positive"]) for row in rows]),
+        p=np.array([[float(row[name]) for name in names] for row in rows]),
+        threshold=float(rows[0]["threshold"]),
+    )
+    every = np.column_stack([run.p_positive, run.p])
+    if not ((every >= 0) & (every <= 1)).all():
+        raise ValueError(f"a probability of {rows[0]['split']} is not between 0 and 1")
+    return run

@@ -4,24 +4,27 @@
 
 OUT is that of runs/stride.sh: the two-stage start and SWIFT itself, which has each field's usual
 value, are taken from there, or trained. The other runs are measured once, at their end. Validation
-AUC by value goes to docs/results/stride_sweep.json; test data is never read.
+AUC by value goes to docs/results/stride_sweep.json (``--smoke``: to OUT); test data is never read.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from koilo.datasets.crop_store import open_crop_store
+from koilo.errors import ConfigError
 from koilo.files import write_json
 from koilo.progress import log, start_logging
 from koilo.train.record import git_commit
 from koilo.train.stages import train_swift_stage
-from stride import Study, cpu_plan, tuned_rates
+from stride import Study, cpu_plan, refuse_other_study, tuned_rates
+from stride_page import RANDOM_SCORE, page_path, run_script, smoke_notes
 
 SWEEPS: dict[str, tuple[float, ...]] = {
     "tau_cam": (0.3, 0.5, 0.7, 0.9),
@@ -40,30 +43,42 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--smoke", action="store_true", help="a few steps; claims nothing")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--page", type=Path, default=Path("docs/results/stride_sweep.json"))
+    parser.add_argument("--page", type=Path, help="default: docs/results/stride_sweep.json")
     options = parser.parse_args()
     start_logging()
     started = time.time()
-    rows = [row for name in options.fields.split(",") for row in sweep(options, name, SWEEPS[name])]
+    fields = options.fields.split(",")
+    if wrong := [name for name in fields if name not in SWEEPS]:
+        raise ConfigError(
+            f"--fields: {', '.join(map(repr, wrong))} is not swept. Allowed: {', '.join(SWEEPS)}. "
+            "Correct --fields."
+        )
+    rows = [row for name in fields for row in sweep(options, name, SWEEPS[name])]
     page = {
         "name": "stride_sweep",
         "title": "SWIFT's open values, one at a time (synthetic cohort, validation)",
-        "command": f"python runs/stride_sweep.py COHORT OUT --seed {options.seed}",
+        "command": f"python runs/stride_sweep.py COHORT OUT --seed {options.seed}"
+        + " --smoke" * options.smoke,
         "commit": git_commit(),
         "data": "validation slides of the phantom cohort",
         "seed": options.seed,
         "seconds": round(time.time() - started),
         "figures": {},
+        "controls": RANDOM_SCORE,
         "tables": {"Sweep": {"columns": ["field", "value", "AUC", "spec@sens95"], "rows": rows}},
-        "notes": ["One seed; the other fields at the CPU twin's values, whose run is SWIFT's own."],
+        "notes": [
+            *smoke_notes(options.smoke),
+            "One seed; the other fields at the CPU twin's values, whose run is SWIFT's own.",
+        ],
     }
-    write_json(options.page, page)
+    write_json(page_path(options.page, "stride_sweep", options.out, smoke=options.smoke), page)
 
 
 def sweep(options: argparse.Namespace, name: str, values: tuple[float, ...]) -> list[list[Any]]:
     """One row a value of one field."""
     plan = cpu_plan(smoke=options.smoke, threads=options.threads)
     store = open_crop_store(options.cohort)
+    refuse_other_study(options.out, store, plan)
     rows = []
     for value in values:
         whole = int(value) if name == "top_k" else value
@@ -86,4 +101,4 @@ def sweep(options: argparse.Namespace, name: str, values: tuple[float, ...]) -> 
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

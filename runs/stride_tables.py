@@ -7,12 +7,14 @@
 beside the two-stage rivals of Cheng 2021 and Zhu 2021. ``backbones``: two-stage and SWIFT with
 ConvNeXt, ViT and a ResNet with BatchNorm, AUC with BatchNorm as in training and in eval mode: as
 many slides stand in a batch as in a training step, drawn by chance, without its labelled cells. OUT
-is that of runs/stride.sh: what it holds is not trained again. The page goes to docs/results/.
+is that of runs/stride.sh: what it holds is not trained again. The page goes to docs/results/, with
+``--smoke`` to OUT.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,7 +42,8 @@ from koilo.train.record import git_commit
 from koilo.train.stages import NetConfig
 from koilo.train.stored_cells import read_images
 from koilo.train.swift_model import SwiftModel, read_bags_of_store, refuse_empty_bags
-from stride import JUDGED, SPLITS, Plan, Study, cpu_plan, tuned_rates
+from stride import JUDGED, SPLITS, Plan, Study, cpu_plan, refuse_other_study, tuned_rates
+from stride_page import RANDOM_AUC, RANDOM_SCORE, page_path, run_script, smoke_notes
 
 BACKBONES = ("convnext_twin", "vit_twin", "resnet_twin")
 NOT_OF_FEATURES = {"evidence"}
@@ -61,21 +64,28 @@ def main() -> None:
     started = time.time()
     store = open_crop_store(options.cohort)
     plan = cpu_plan(smoke=options.smoke, threads=options.threads)
+    refuse_other_study(options.out, store, plan)
     make = heads_table if options.table == "heads" else backbones_table
     table = make(store, plan, options.out, options.seed)
     page = {
         "name": f"stride_{options.table}",
         "title": f"STRIDE's {options.table} on the multi-centre cohort (synthetic, one seed)",
-        "command": f"python runs/stride_tables.py {options.table} COHORT OUT --seed {options.seed}",
+        "command": f"python runs/stride_tables.py {options.table} COHORT OUT --seed {options.seed}"
+        + " --smoke" * options.smoke,
         "commit": git_commit(),
         "data": f"phantom cohort, seed {store.facts.get('seed')}",
         "seed": options.seed,
         "seconds": round(time.time() - started),
         "figures": {},
+        "controls": RANDOM_SCORE if options.table == "heads" else RANDOM_AUC,
         "tables": {options.table: table},
-        "notes": ["One seed: no interval over trainings, no verdict."],
+        "notes": [
+            *smoke_notes(options.smoke),
+            "One seed: no interval over trainings, no verdict.",
+        ],
     }
-    write_json(options.page or Path(f"docs/results/stride_{options.table}.json"), page)
+    name = f"stride_{options.table}"
+    write_json(page_path(options.page, name, options.out, smoke=options.smoke), page)
 
 
 def heads_table(store: CropStore, plan: Plan, out: Path, seed: int) -> dict[str, Any]:
@@ -212,4 +222,4 @@ def measure_names() -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from argparse import Namespace
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from koilo.datasets.crop_store import CropStore
-from koilo.errors import ConfigError
+from koilo.errors import ConfigError, ManifestError
 from koilo.evaluate.scores import auc
 from koilo.train.stages import build_model, score_store, write_scores
 from tests.conftest import ROOT
@@ -24,6 +25,7 @@ from tests.train.toy_store import make_toy_store
 sys.path.insert(0, str(ROOT / "runs"))
 
 import stride
+import stride_page
 import stride_report
 import stride_scores
 
@@ -86,7 +88,7 @@ def test_the_report_is_made_from_scores_alone(
     table.write(tmp_path / "scores.parquet")
     stored = pq.read_table(tmp_path / "scores.parquet")
     assert stored.num_rows == 50 * len(stride.METHODS)
-    options = Namespace(cohort=store.folder, outs=[out], out=tmp_path / "stride.json")
+    options = Namespace(cohort=store.folder, outs=[out], out=tmp_path / "stride.json", smoke=False)
     provisional = {f"{v} on 1 of 3 seeds: provisional" for v in ("holds", "does not hold")}
     for converged, verdicts in ((True, provisional), (False, {"not judged"})):
         page = stride_report.page(table, dict.fromkeys(table.methods, converged), options)
@@ -110,6 +112,9 @@ def test_the_report_is_made_from_scores_alone(
             "another cohort",
         ),
         (lambda row: row | {"p_positive": "nan"}, "not between 0 and 1"),
+        (lambda row: row | {"p_LSIL": "1.5"}, "not between 0 and 1"),
+        (lambda row: row | {"threshold": "0." + row["slide_id"][-1]}, "not the same in all rows"),
+        (lambda row: {k: v for k, v in row.items() if k != "centre"}, "no whole file of scores"),
         (lambda row: row, "another folder has scores of swift, seed 1"),
     ],
 )
@@ -123,8 +128,44 @@ def test_scores_that_do_not_belong_together_are_refused(
         writer = csv.DictWriter(handle, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    with pytest.raises(SystemExit, match=said):
+    with pytest.raises(ManifestError, match=said):
         stride_scores.Table([out, tmp_path])
+
+
+@pytest.mark.parametrize("cut", [0.0, 0.6, -4])
+def test_a_file_of_scores_that_was_cut_short_is_refused_by_name(
+    store: CropStore, out: Path, tmp_path: Path, cut: float
+) -> None:
+    whole = (out / "scores" / "swift_1.csv").read_text()
+    lines = whole.splitlines(keepends=True)
+    path = tmp_path / "scores" / "swift_1.csv"
+    path.parent.mkdir()
+    path.write_text(whole[: int(cut * len(whole)) if cut >= 0 else int(cut)])
+    with pytest.raises(ManifestError, match=r"swift_1\.csv is no whole file of scores"):
+        stride_scores.Table([tmp_path])
+    path.write_text("".join(lines[:-1]))
+    with pytest.raises(ManifestError, match=r"swift_1\.csv has 9 slides.*, not the 10"):
+        stride_scores.Table([tmp_path]).refuse_other_slides(store)
+    path.write_text(whole)
+    stride_scores.Table([tmp_path]).refuse_other_slides(store)
+    path.rename(path.with_name("swift_old.csv"))
+    with pytest.raises(ManifestError, match="is named <method>_<seed>"):
+        stride_scores.Table([tmp_path])
+
+
+def test_scores_without_logs_make_a_report_in_which_nothing_is_judged(
+    store: CropStore, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stride_report, "DRAWS", 5)
+    copied = tmp_path / "out"
+    shutil.copytree(out / "scores", copied / "scores")
+    arguments = [str(copied), "--cohort", str(store.folder), "--smoke"]
+    monkeypatch.setattr(sys, "argv", ["stride_report.py", *arguments])
+    assert stride_page.run_script(stride_report.main) == 0
+    told = json.loads((copied / "stride.json").read_text())
+    assert told["notes"][0] == stride_page.SMOKE
+    assert {row[-1] for row in told["tables"]["Verdicts"]["rows"]} == {"not judged"}
+    assert pq.read_table(copied / "stride_scores.parquet").num_rows == 50 * len(stride.METHODS)
 
 
 def test_a_cohort_without_unseen_centres_is_scored_and_reported_for_what_it_has(
@@ -139,7 +180,9 @@ def test_a_cohort_without_unseen_centres_is_scored_and_reported_for_what_it_has(
     assert {slide.split for slide in scores.slides} == set(seen)
     table = stride_scores.Table([out])
     table.runs = {key: run for key, run in table.runs.items() if key[2] in seen}
-    options = Namespace(cohort=store.folder, outs=[out], out=tmp_path / "composed.json")
+    options = Namespace(
+        cohort=store.folder, outs=[out], out=tmp_path / "composed.json", smoke=False
+    )
     page = stride_report.page(table, dict.fromkeys(table.methods, True), options)
     assert page["name"] == "composed"
     assert "Methods, split unseen" not in page["tables"]
@@ -182,11 +225,32 @@ def test_convergence_is_read_from_the_methods_own_run(out: Path) -> None:
         assert stride_report._converged(out, "swift", 1)
         own.write_text("\n".join(lines).replace("0.702", "0.71"))
         assert not stride_report._converged(out, "swift", 1)
+        # Killed between its last measurement and its metrics, a run measures the last step twice.
+        own.write_text("\n".join([*lines, lines[-1]]).replace("0.702", "0.71"))
+        assert not stride_report._converged(out, "swift", 1)
     finally:
         own.write_text(told)
 
 
 def test_an_unknown_method_is_named() -> None:
-    with pytest.raises(Exception, match="no method swfit"):
+    with pytest.raises(Exception, match="no method 'swfit'"):
         stride._known(["swfit"])
     assert stride._known(["swift", "two_stage"]) == ["two_stage", "swift"]
+
+
+@pytest.mark.parametrize("words", ["a", "1,,2", "", "-1", "1.5"])
+def test_what_is_no_seed_is_refused_in_one_line(
+    words: str, store: CropStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    arguments = [str(store.folder), str(tmp_path / "out"), f"--seeds={words}"]
+    monkeypatch.setattr(sys, "argv", ["stride.py", *arguments])
+    assert stride.main() == 2
+    told = capsys.readouterr().err.strip()
+    assert told.count("\n") == 0
+    assert "is no seed. Allowed: whole numbers" in told
+
+
+def test_a_damaged_choice_of_rates_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tuned.json").write_text('{"rates": {"swift": "fast"}, "validation_auc": {}}')
+    with pytest.raises(ConfigError, match=r"tuned\.json is not what --tune leaves"):
+        stride.tuned_rates(tmp_path)

@@ -59,6 +59,7 @@ def test_maps_and_views_of_what_has_run_are_told_and_swapped_slides_left_out(
     stride_diagnosis.main()
     assert set(read) == {"ASC-US", "LSIL", "ASC-H", "HSIL+SCC"}
     told = json.loads(page.read_text())
+    assert 0 < told["controls"]["cells labelled at random: of these right"] < 1
     assert told["notes"][-1] == "Not run: slide_ft, swift_no_cam, swift."
     maps, views = told["tables"].values()
     assert [row[1] for row in maps["rows"]] == ["gradcam", "hirescam", "eq4", "attention"]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from koilo.datasets.crop_store import CropStore
+from koilo.errors import ManifestError
 from koilo.evaluate.slide_scores import SlideScore
 from koilo.train.stages import Scores, write_scores
 from tests.conftest import ROOT
@@ -72,7 +73,8 @@ def test_a_class_is_called_as_a_results_folder_calls_it(
 ) -> None:
     p = np.array([weights]) / sum(weights)
     names = ("NILM", "ASC-US", "LSIL", "AGC")
-    called = names[stride_grades.called_classes(p, threshold)[0]]
+    reached = None if threshold is None else 1 - p[:, 0] >= threshold
+    called = names[stride_grades.called_classes(p, reached)[0]]
     if threshold is None:
         assert p[0, names.index(called)] == p.max()
         return
@@ -81,6 +83,13 @@ def test_a_class_is_called_as_a_results_folder_calls_it(
         probabilities=dict(zip(names, p[0].tolist(), strict=True)),
     )  # fmt: skip
     assert called == told.called
+
+
+def test_a_slide_at_the_threshold_is_called_though_rounding_parts_it_from_its_p_nilm() -> None:
+    p_nilm, p_positive, threshold = 0.013017, 0.986983, 0.986983
+    assert 1 - p_nilm < threshold
+    p = np.array([[p_nilm, 0.9, 0.086983]])
+    assert stride_grades.called_classes(p, np.array([p_positive >= threshold])).tolist() == [1]
 
 
 def test_a_confusion_is_brought_to_the_prevalence_with_the_mix_within_kept() -> None:
@@ -140,7 +149,7 @@ def test_scores_of_another_cohort_are_refused(store: CropStore, out: Path, tmp_p
     other = made_up(store, ())
     fewer = Scores(other.slides[:-1], other.p[:-1], CLASSES, 0.5, False)
     write_scores(tmp_path / "scores" / "swift_3.csv", fewer)
-    with pytest.raises(SystemExit, match="another cohort"):
+    with pytest.raises(ManifestError, match="another cohort"):
         Table([out, tmp_path])
 
 

@@ -1,0 +1,22 @@
+"""The page of results says what a reader will look for and not find."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "runs"))
+
+import results
+
+
+def test_expected_results_without_a_file_are_listed_as_not_run() -> None:
+    told = {"stride_heads", "detector_sizes"}
+    (title, table) = results.not_run(told)
+    assert title == "## Not run\n"
+    assert "runs/stride_sweep.py" in table
+    assert "runs/stride_tables.py heads" not in table
+    assert results.not_run(results.EXPECTED) == []
+    for command, _ in results.EXPECTED.values():
+        assert (ROOT / command.split()[0]).is_file()
