@@ -12,6 +12,7 @@ with it the place of the default; nothing else does.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from koilo.cells import read_crops
 from koilo.cells.predict import BACKGROUND, CellClassifier, output_folding
 from koilo.datasets.cric import CLASSES, read_cric
 from koilo.datasets.crop_store import CropStore, open_crop_store
-from koilo.errors import KoiloError
+from koilo.errors import ManifestError
 from koilo.evaluate.intervals import Interval, bootstrap
 from koilo.files import write_json
 from koilo.progress import log, start_logging
@@ -36,6 +37,7 @@ from koilo.slides import open_slide
 from koilo.taxonomy import fold_members
 from koilo.train.record import git_commit
 from stride import Study, cpu_plan, tuned_rates
+from stride_page import run_script
 from stride_readings import has_run
 
 METHODS = ("two_stage", "slide_ft", "swift")
@@ -81,9 +83,11 @@ def main() -> None:
         split = "test" if options.held_out else "validation"
         fold = int(store.facts["config"]["folds"][split])
         cells = read_real_cells(options.cric, options.work / f"oof{fold}.npz", fold, store)
-    except (KoiloError, OSError, KeyError) as error:
-        raise SystemExit(f"{error}. CRIC, runs/cric_cells.py's folds and a composed cohort are "
-                         "needed: see --help.") from error  # fmt: skip
+    except (OSError, KeyError) as error:
+        raise ManifestError(
+            f"{error!r}: a composed cohort, and the folds that runs/cric_cells.py leaves in WORK, "
+            "are needed. Make them first, or correct the paths."
+        ) from error
     found = {SHIPPED: cells.p_shipped, DARKNESS: darkness(cells.crops)}
     for method in METHODS:
         if has_run(study, method):
@@ -211,4 +215,4 @@ def told(value: Interval, *, sign: bool = False) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))
