@@ -126,8 +126,9 @@ def _number(value: Any) -> str:
     if isinstance(value, dict) and "estimate" in value:
         if value.get("low") is None:
             return _number(value["estimate"])
-        bounds = f"{_number(value['low'])} – {_number(value['high'])}"
-        return f"{_number(value['estimate'])} ({bounds})"
+        numbers = [float(value[name]) for name in ("estimate", "low", "high")]
+        estimate, low, high = (format(each, _form(*numbers)) for each in numbers)
+        return f"{estimate} ({low} – {high})"
     if value is None:
         return "–"
     if isinstance(value, bool | str):
@@ -136,7 +137,13 @@ def _number(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, dict | list):
         return _plain(value)
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+    return format(value, _form(value))
+
+
+def _form(*values: float) -> str:
+    """How numbers that stand together are printed: about three digits of the largest."""
+    largest = max(map(abs, values))
+    return ".3f" if largest < 10 else ".1f" if largest < 100 else ",.0f"
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> str:

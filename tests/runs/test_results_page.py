@@ -20,3 +20,10 @@ def test_expected_results_without_a_file_are_listed_as_not_run() -> None:
     assert results.not_run(results.EXPECTED) == []
     for command, _ in results.EXPECTED.values():
         assert (ROOT / command.split()[0]).is_file()
+
+
+def test_an_estimate_and_its_bounds_are_printed_to_the_same_digit() -> None:
+    interval = {"estimate": 11.025, "low": 7.352, "high": 14.525}
+    assert results._number(interval) == "11.0 (7.4 – 14.5)"
+    assert results._number(0.0751) == "0.075"
+    assert results._number(1234.5) == "1,234"
