@@ -1,11 +1,12 @@
-"""Why joint training does or does not converge: which cells a map labels, and at which size.
+"""Why joint training does what it does: the cells that a map labels, their size, their colours.
 
     python runs/stride_diagnosis.py COHORT OUT [--seed 1] [--slides 240] [--smoke] [--threads 1]
 
-OUT is that of runs/stride.sh; nothing is trained, and no test slide is read. Two tables by method:
-of the positive slides of the training split, the share of cells that each map would label, how
-many of these are right and how many slides are flooded; of the validation split, AUC by class on
-crops as they are, magnified by 8 %, and on strong views.
+OUT is that of runs/stride.sh; nothing is trained, and no test slide is read. Three tables: of the
+positive slides of the training split, the share of cells that each map would label, how many of
+these are right and how many slides are flooded; of the validation split, AUC by class on crops as
+they are, magnified by 8 %, and on strong views; and, for SWIFT and the colour methods, on crops
+whose colours one draw a slide moved, at random, as a stain, or the worst way.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ from koilo.files import write_json
 from koilo.mil.cam import CAMS, cell_maps, relative_maps
 from koilo.progress import log, start_logging
 from koilo.taxonomy import NEGATIVE
+from koilo.train.colour import jitter_stain, random_shift, shift_colours, steepest_shift
 from koilo.train.joint import Classes
 from koilo.train.record import git_commit
 from koilo.train.swift_model import read_bags_of_store
 from koilo.train.views import StrongView, strong_view
-from stride import Study, cpu_plan, tuned_rates
+from stride import COLOUR, METHODS, Study, cpu_plan, tuned_rates
 from stride_maps import draw_evenly
 from stride_page import RANDOM_AUC, page_path, run_script, smoke_notes
 from stride_readings import has_run, no_model
@@ -43,6 +45,13 @@ FLOODED = 0.5
 """Share of a slide's cells above which a map that labels them floods the slide."""
 STILL = StrongView(angle=0, crop=1, crop_to=1, hue=0, saturation=0, value=0)
 MAGNIFIED = StrongView(angle=0, crop=0.925, crop_to=1, hue=0, saturation=0, value=0)
+COLOUR_READ = ("swift", *COLOUR)
+RADIUS, STAIN_SIZE = 0.1, 0.2
+"""Of the colour methods themselves (`SwiftSettings`)."""
+AS_THEY_ARE, ANY_RGB, ANY_HSV, STAIN, WORST = (
+    "as they are", "RGB any way", "HSV any way", "another stain", "RGB the worst way"
+)  # fmt: skip
+CHANGES = (AS_THEY_ARE, ANY_RGB, ANY_HSV, STAIN, WORST)
 VIEWS = {"as they are": STILL, "cut to .925-1": MAGNIFIED, "strong": StrongView()}
 
 
@@ -67,15 +76,20 @@ def main() -> None:
     if not methods:
         raise no_model(study, READ)
     n = 24 if options.smoke else options.slides
+    missing = {each for each in (*READ, *COLOUR_READ) if not has_run(study, each)}
     maps, views = [], []
     for name in methods:
         log.info("reading %s", name)
         maps += map_rows(study, name, n)
         views += view_rows(study, name, n)
+    colours: list[list[object]] = []
+    for name in (name for name in COLOUR_READ if has_run(study, name)):
+        log.info("moving colours for %s", name)
+        colours += colour_rows(study, name, n)
     lesions = plan.net.classes.slides[1:]
     page = {
         "name": options.page.stem,
-        "title": "What SWIFT's maps label, and the size of cells in training (synthetic, one seed)",
+        "title": "What SWIFT's maps label; cells of other size and colours (synthetic, one seed)",
         "command": f"python runs/stride_diagnosis.py COHORT OUT --seed {options.seed}"
         + " --smoke" * options.smoke,
         "commit": git_commit(),
@@ -95,6 +109,10 @@ def main() -> None:
                 "columns": ["method", "crops", "all", *lesions],
                 "rows": views,
             },
+            "AUC on validation in moved colours": {
+                "columns": ["method", "colours", "all", *lesions],
+                "rows": colours,
+            },
         },
         "notes": [
             *smoke_notes(options.smoke),
@@ -103,7 +121,10 @@ def main() -> None:
             f"over {FLOODED} of its cells are. Slides whose label was swapped are left out.",
             "'cut to .925-1' magnifies by 4 % in the mean. A method that is better on changed "
             "crops than on crops as they are has learned from cells of another size.",
-            f"Not run: {', '.join(name for name in READ if name not in methods) or 'nothing'}.",
+            f"Colours: what is judged of a method (student or averages), slides moved by {RADIUS} "
+            f"of [0, 1] or restained by {STAIN_SIZE}, one draw a slide, the same for all methods; "
+            "the worst way is each model's own gradient.",
+            f"Not run: {', '.join(sorted(missing, key=METHODS.index)) or 'nothing'}.",
         ],
     }  # fmt: skip
     write_json(options.page, page)
@@ -189,6 +210,47 @@ def view_rows(study: Study, method: str, n: int) -> list[list[object]]:
     return rows
 
 
+def colour_rows(study: Study, method: str, n: int) -> list[list[object]]:
+    """One row a change of colours: AUC of all positives and of each class, by what is judged."""
+    store, classes = study.store, study.plan.net.classes
+    slides = evenly(store.of_split("validation"), n)
+    labels = np.array([slide.label for slide in slides])
+    net, head = study.judged(method)
+    net.eval()
+    head.eval()
+    bags = _bags(store, slides, study.plan.settings.top_k)
+    rows: list[list[object]] = []
+    for change in CHANGES:
+        chance = torch.Generator().manual_seed(0)
+        p = [
+            _p_positive(net, head, recolour(net, head, bag, place, change, chance))
+            for bag, place in zip(bags, map(classes.slides.index, labels), strict=True)
+        ]
+        rows.append([method, change, *_by_class(np.array(p), labels, classes)])
+    return rows
+
+
+def recolour(
+    net: nn.Module, head: nn.Module, bag: Tensor, label: int, change: str, chance: torch.Generator
+) -> Tensor:
+    """Crops (K, 3, P, P) of [0, 1] of a slide of class ``label``, all in the same moved colours."""
+    in_hsv = torch.tensor([change == ANY_HSV])
+    if change == AS_THEY_ARE:
+        return bag
+    if change == STAIN:
+        return jitter_stain(bag[None], torch.ones(1, len(bag), dtype=torch.bool), STAIN_SIZE,
+                            chance)[0]  # fmt: skip
+    if change == WORST:
+        still = torch.zeros(1, 3, requires_grad=True)
+        logits = _logits(net, head, shift_colours(bag[None], still, in_hsv)[0])
+        loss = nn.functional.cross_entropy(logits, torch.tensor([label]))
+        (gradient,) = torch.autograd.grad(loss, still)
+        shift = steepest_shift(gradient, RADIUS)
+    else:
+        shift = random_shift(1, RADIUS, chance)
+    return shift_colours(bag[None], shift, in_hsv)[0]
+
+
 def _seer(view: StrongView, chance: torch.Generator) -> Callable[[Tensor], Tensor]:
     return lambda crops: crops if view is STILL else strong_view(crops, chance, view)
 
@@ -200,9 +262,13 @@ def _bags(store: CropStore, slides: Sequence[StoredSlide], top_k: int) -> list[T
 
 @torch.no_grad()
 def _p_positive(net: nn.Module, head: nn.Module, crops: Tensor) -> float:
+    return 1 - float(_logits(net, head, crops)[0].softmax(0)[0])
+
+
+def _logits(net: nn.Module, head: nn.Module, crops: Tensor) -> Tensor:
     z: Tensor = net.features(crops * 255)  # type: ignore[operator]
-    logits, _ = head(z.unsqueeze(0), torch.ones(1, len(z), dtype=torch.bool))
-    return 1 - float(logits[0].softmax(0)[0])
+    logits: Tensor = head(z.unsqueeze(0), torch.ones(1, len(z), dtype=torch.bool))[0]
+    return logits
 
 
 def _by_class(

@@ -60,8 +60,9 @@ def test_maps_and_views_of_what_has_run_are_told_and_swapped_slides_left_out(
     assert set(read) == {"ASC-US", "LSIL", "ASC-H", "HSIL+SCC"}
     told = json.loads(page.read_text())
     assert 0 < told["controls"]["cells labelled at random: of these right"] < 1
-    assert told["notes"][-1] == "Not run: slide_ft, swift_no_cam, swift."
-    maps, views = told["tables"].values()
+    assert told["notes"][-1].startswith("Not run: slide_ft, swift_no_cam, swift, continued, ")
+    maps, views, colours = told["tables"].values()
+    assert colours["rows"] == []
     assert [row[1] for row in maps["rows"]] == ["gradcam", "hirescam", "eq4", "attention"]
     assert [row[1] for row in views["rows"]] == list(stride_diagnosis.VIEWS)
     for made in (maps, views):
@@ -87,3 +88,33 @@ def test_the_magnified_view_enlarges_a_nucleus_and_the_still_one_changes_nothing
     }
     assert areas["as they are"] == pytest.approx(1, abs=1e-3)
     assert areas["cut to .925-1"] == pytest.approx(1.08, abs=0.02)
+
+
+def test_the_worst_way_of_colours_costs_more_than_any_way_and_no_way_nothing() -> None:
+    model = build_model(PLAN.net, 1).eval()
+    torch.manual_seed(0)
+    bag = 0.2 + 0.6 * torch.rand(CELLS_A_SLIDE, 3, 32, 32)
+
+    def loss(change: str) -> float:
+        chance = torch.Generator().manual_seed(3)
+        moved = stride_diagnosis.recolour(model.student, model.head, bag, 2, change, chance)
+        assert moved.shape == bag.shape
+        with torch.no_grad():
+            logits = stride_diagnosis._logits(model.student, model.head, moved)
+        return float(torch.nn.functional.cross_entropy(logits, torch.tensor([2])))
+
+    losses = {change: loss(change) for change in stride_diagnosis.CHANGES}
+    assert len(set(losses.values())) == len(losses)
+    assert losses["RGB the worst way"] > max(losses["RGB any way"], losses["as they are"])
+
+
+def test_colours_are_moved_alike_for_every_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_toy_store(tmp_path / "cohort", n_slides=40)
+    study = stride.Study(store, PLAN, tmp_path, 1, {})
+    model = build_model(PLAN.net, 1)
+    monkeypatch.setattr(study, "judged", lambda method: model.parts(averaged=False))
+    rows = [stride_diagnosis.colour_rows(study, name, 8) for name in ("swift", "continued")]
+    assert [row[1] for row in rows[0]] == list(stride_diagnosis.CHANGES)
+    assert [row[1:] for row in rows[0]] == [row[1:] for row in rows[1]]
