@@ -37,6 +37,7 @@ from koilo.train.record import hash_files
 from koilo.train.stages import (
     NetConfig,
     Scores,
+    averages_are_better,
     build_model,
     colour_stage,
     fit_head,
@@ -208,9 +209,7 @@ class Study:
 
     def judged(self, method: str) -> tuple[MeanCellNet, nn.Module]:
         """Cell network and head of a finished run: its student or its averages, as judged."""
-        told = self.metrics(method)
-        averaged = told.get("average_auc", 0.0) > told.get("student_auc", 0.0)
-        return self.model(method).parts(averaged=averaged)
+        return self.model(method).parts(averaged=averages_are_better(self.metrics(method)))
 
     def metrics(self, method: str) -> dict[str, float]:
         """What a finished run measured last, on validation."""

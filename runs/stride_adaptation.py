@@ -109,7 +109,7 @@ def adaptation_table(study: Study) -> dict[str, Any]:
         TrainingError: a run is missing in OUT, or the head calls no training slide right.
     """
     for method in METHODS:  # before the first is read
-        finished_run(study, method)
+        refuse_unfinished(study, method)
     rows = []
     for method in METHODS:
         head, bags = head_and_bags(study, method)
@@ -128,8 +128,8 @@ def adaptation_table(study: Study) -> dict[str, Any]:
     return {"columns": ["method", "pace", "split", "slides", *names], "rows": rows}
 
 
-def finished_run(study: Study, method: str) -> Path:
-    """The folder of a method's finished run.
+def refuse_unfinished(study: Study, method: str) -> None:
+    """Refuse a method without a finished run.
 
     Raises:
         TrainingError: OUT holds none; training takes an hour and is stride.sh's to do.
@@ -142,7 +142,6 @@ def finished_run(study: Study, method: str) -> Path:
             f"Train them first: runs/stride.sh COHORT OUT --methods {','.join(METHODS)} --seeds "
             f"{study.seed}."
         )
-    return folder
 
 
 def head_and_bags(study: Study, method: str) -> tuple[Any, Bags]:

@@ -22,7 +22,7 @@ from koilo.errors import ConfigError
 from koilo.files import write_json
 from koilo.progress import log, start_logging
 from koilo.train.record import git_commit
-from koilo.train.stages import train_swift_stage
+from koilo.train.stages import averages_are_better, train_swift_stage
 from stride import Study, cpu_plan, refuse_other_study, tuned_rates
 from stride_page import RANDOM_SCORE, page_path, run_script, smoke_notes
 
@@ -93,7 +93,7 @@ def sweep(options: argparse.Namespace, name: str, values: tuple[float, ...]) -> 
                 loop = replace(study.loop_of("swift", plan.joint), evaluate_every=0)
                 train_swift_stage(study.start(), store, plan.net, settings, loop, folder)
             metrics = json.loads((folder / "metrics.json").read_text())["metrics"]
-        best = "average" if metrics["average_auc"] > metrics["student_auc"] else "student"
+        best = "average" if averages_are_better(metrics) else "student"
         row = [name, value, metrics[f"{best}_auc"], metrics[f"{best}_spec@sens95"]]
         log.info("%s", row)
         rows.append(row)

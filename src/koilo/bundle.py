@@ -166,7 +166,7 @@ def write_bundle(
     hashes = {}
     for stage, values in tensors.items():
         file = f"{stage}.safetensors"
-        write_bytes(folder / file, save(dict(as_stored(values))))
+        write_bytes(folder / file, save(as_stored(values)))
         hashes[file] = sha256_file(folder / file)
     full = {"format": FORMAT, **spec, "sha256": hashes}
     _check_spec(folder, full)
@@ -195,7 +195,7 @@ def add_stage(
 
     bundle = load_bundle(folder)
     file = f"{name}.safetensors"
-    write_bytes(folder / file, save(dict(as_stored(tensors))))
+    write_bytes(folder / file, save(as_stored(tensors)))
     spec = dict(bundle.spec)
     spec["stages"] = {**spec["stages"], name: dict(stage)}
     spec["sha256"] = {**spec["sha256"], file: sha256_file(folder / file)}

@@ -180,9 +180,18 @@ def measure_both(
 def restart_at_better(model: SwiftModel, metrics: Mapping[str, float]) -> None:
     """Begin a further stage at what is judged of a finished one: its student or its averages.
 
-    ``metrics`` are the finished stage's, by `measure_both`; the better validation AUC decides.
+    ``metrics`` are the finished stage's, by `measure_both`.
     """
-    model.restart(averaged=metrics.get("average_auc", 0.0) > metrics.get("student_auc", 0.0))
+    model.restart(averaged=averages_are_better(metrics))
+
+
+def averages_are_better(metrics: Mapping[str, float]) -> bool:
+    """Whether a finished stage is judged by its averages: the better validation AUC decides.
+
+    >>> averages_are_better({"student_auc": 0.8, "average_auc": 0.9})
+    True
+    """
+    return metrics.get("average_auc", 0.0) > metrics.get("student_auc", 0.0)
 
 
 def colour_stage(settings: SwiftSettings, colour: str) -> SwiftSettings:
