@@ -31,12 +31,6 @@ import stride_scores
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> CropStore:
-    splits = ("train", "validation", "test", "unseen", "unseen_twin")
-    return make_toy_store(tmp_path_factory.mktemp("cohort"), n_slides=50, splits=splits)
-
-
-@pytest.fixture(scope="module")
 def out(store: CropStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every method, trained for two steps with one seed."""
     folder = tmp_path_factory.mktemp("out")

@@ -20,19 +20,12 @@ from koilo.train.stages import NetConfig, build_model
 from koilo.train.swift_model import judge_slides
 from tests.conftest import ROOT
 from tests.runs.toy_plan import PLAN
-from tests.train.toy_store import make_toy_store
 
 sys.path.insert(0, str(ROOT / "runs"))
 
 import stride
 import stride_sweep
 import stride_tables
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> CropStore:
-    splits = ("train", "validation", "test", "unseen", "unseen_twin")
-    return make_toy_store(tmp_path_factory.mktemp("cohort"), n_slides=50, splits=splits)
 
 
 @pytest.fixture(scope="module")
