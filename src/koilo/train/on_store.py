@@ -79,7 +79,8 @@ class SwiftConfig:
     loop: LoopConfig = field(default_factory=lambda: _paper_loop(320_000))
     """stage 3: SWIFT (paper: about 320,000 iterations)"""
     colour: LoopConfig | None = None
-    """stage 4: ColorAdv; none = left out. Name its rate and optimizer too: a tenth of stage 3's"""
+    """stage 4: ColorAdv; none = left out. Name its rate and optimizer too: a tenth of stage 3's.
+    Its averages go on from what was judged there, at settings.teacher_decay from the first step"""
     settings: SwiftSettings = field(default_factory=lambda: SwiftSettings(chunk=64))
     """what a step takes in and how cells are labelled; in chunks of 64 the paper's sizes are meant
     for a GPU of 16 GB"""
