@@ -1,10 +1,12 @@
 """Two of the paper's tables on one seed: slide heads by features, and backbones by mode.
 
-    python runs/stride_tables.py heads COHORT OUT [--seed 1] [--smoke]
+    python runs/stride_tables.py heads COHORT OUT [--features a,b] [--seed 1] [--smoke]
     python runs/stride_tables.py backbones COHORT OUT [--seed 1] [--smoke]
 
-``heads``: every slide head, refitted on the frozen features of ``two_stage`` and of ``swift``,
-beside the two-stage rivals of Cheng 2021 and Zhu 2021. ``backbones``: two-stage and SWIFT with
+``heads``: every slide head, refitted on the frozen features of two-stage, of the semi- and the
+self-supervised methods and of SWIFT (``--features``: some of these, other methods of
+runs/stride.sh, or the folder of an encoder of one's own in the format of transformers), beside the
+two-stage rivals of Cheng 2021 and Zhu 2021. ``backbones``: two-stage and SWIFT with
 ConvNeXt, ViT and a ResNet with BatchNorm, AUC with BatchNorm as in training and in eval mode: as
 many slides stand in a batch as in a training step, drawn by chance, without its labelled cells. OUT
 is that of runs/stride.sh: what it holds is not trained again. The page goes to docs/results/, with
@@ -14,9 +16,10 @@ is that of runs/stride.sh: what it holds is not trained again. The page goes to 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,8 +44,9 @@ from koilo.train.recipes.swift import SwiftSettings
 from koilo.train.record import git_commit
 from koilo.train.stages import NetConfig
 from koilo.train.stored_cells import read_images
-from koilo.train.swift_model import SwiftModel, read_bags_of_store, refuse_empty_bags
+from koilo.train.swift_model import SwiftModel, refuse_empty_bags
 from stride import JUDGED, SPLITS, Plan, Study, cpu_plan, refuse_other_study, tuned_rates
+from stride_features import FEATURES, key_of, known_features, read_features, tells_classes
 from stride_page import RANDOM_AUC, RANDOM_SCORE, page_path, run_script, smoke_notes
 
 BACKBONES = ("convnext_twin", "vit_twin", "resnet_twin")
@@ -55,6 +59,7 @@ def main() -> None:
     parser.add_argument("table", choices=("heads", "backbones"))
     parser.add_argument("cohort", type=Path, metavar="COHORT")
     parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--features", default=",".join(FEATURES), help="of the heads")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--smoke", action="store_true", help="a few steps; claims nothing")
     parser.add_argument("--threads", type=int, default=2)
@@ -65,8 +70,19 @@ def main() -> None:
     store = open_crop_store(options.cohort)
     plan = cpu_plan(smoke=options.smoke, threads=options.threads)
     refuse_other_study(options.out, store, plan)
-    make = heads_table if options.table == "heads" else backbones_table
-    table = make(store, plan, options.out, options.seed)
+    study = Study(store, plan, options.out, options.seed, tuned_rates(options.out))
+    features = known_features(options.features)
+    table = heads_table(study, features) if options.table == "heads" else backbones_table(study)
+    missing = ", ".join(name for name in FEATURES if name not in features)
+    told = {
+        "heads": [
+            "Features are scaled by training slides and frozen; every head has the same steps. The "
+            "semi-supervised methods begin where SWIFT does, with as many steps and labelled "
+            "cells; the self-supervised ones begin where all begin. One configuration each, not "
+            f"tuned. Not run: {missing or 'nothing'}.",
+        ],
+        "backbones": [],
+    }
     page = {
         "name": f"stride_{options.table}",
         "title": f"STRIDE's {options.table} on the multi-centre cohort (synthetic, one seed)",
@@ -82,28 +98,40 @@ def main() -> None:
         "notes": [
             *smoke_notes(options.smoke),
             "One seed: no interval over trainings, no verdict.",
+            *told[options.table],
         ],
     }
     name = f"stride_{options.table}"
     write_json(page_path(options.page, name, options.out, smoke=options.smoke), page)
 
 
-def heads_table(store: CropStore, plan: Plan, out: Path, seed: int) -> dict[str, Any]:
+def heads_table(study: Study, features: Sequence[str]) -> dict[str, Any]:
     """Rows: features and head; columns: AUC and spec@sens95 of each split."""
-    study = Study(store, plan, out, seed, tuned_rates(out))
-    rows = []
-    slides = [s for s in store.of_split(*SPLITS) if s.label]
-    for method in ("two_stage", "swift"):
-        student = study.model(method).student
-        bags = read_bags_of_store(student, store, slides, plan.settings.top_k)
-        for head in sorted(set(HEADS) - NOT_OF_FEATURES):
-            p = refitted(bags, head, plan, out / "heads" / str(seed) / f"{method}-{head}", seed)
-            rows.append([method, head, *measures(slides, p)])
-            log.info("%s", rows[-1])
-        for name, p in rivals(bags, store, slides, plan, seed).items():
-            rows.append([method, name, *measures(slides, p)])
-            log.info("%s", rows[-1])
+    rows = [row for name in features for row in _rows_of(study, name)]
     return {"columns": ["features", "head", *measure_names()], "rows": rows}
+
+
+def _rows_of(study: Study, features: str) -> list[list[Any]]:
+    """A row a head on one kind of features; kept in OUT, so that a killed table goes on there."""
+    name, known_by = Path(features).name, key_of(features)
+    folder = study.out / "heads" / str(study.seed)
+    kept = folder / f"{known_by}.json"
+    if kept.exists():
+        return list(json.loads(kept.read_text(encoding="utf-8"))["rows"])
+    slides = [s for s in study.store.of_split(*SPLITS) if s.label]
+    bags = read_features(study, features, slides)
+    rows = []
+    for head in sorted(set(HEADS) - NOT_OF_FEATURES):
+        p = refitted(bags, head, study.plan, folder / f"{known_by}-{head}", study.seed)
+        rows.append([name, head, *measures(slides, p)])
+        log.info("%s", rows[-1])
+    if tells_classes(features):
+        found = rivals(bags, study.store, slides, study.plan, study.seed)
+        for rival, p_rival in found.items():
+            rows.append([name, rival, *measures(slides, p_rival)])
+            log.info("%s", rows[-1])
+    write_json(kept, {"rows": rows})
+    return rows
 
 
 def refitted(bags: BagSet, head: str, plan: Plan, out: Path, seed: int) -> NDArray[np.float32]:
@@ -145,14 +173,15 @@ def rivals(
     return {"Cheng 2021": cheng.predict(scored), "Zhu 2021": zhu.predict(scored)}
 
 
-def backbones_table(store: CropStore, plan: Plan, out: Path, seed: int) -> dict[str, Any]:
+def backbones_table(study: Study) -> dict[str, Any]:
     """Rows: backbone and method; columns: AUC of each split in eval and in train mode."""
+    store, plan, seed = study.store, study.plan, study.seed
     rows = []
     for name in BACKBONES:
         own = replace(plan, net=NetConfig(encoder=name))
-        study = Study(store, own, out / "backbones" / name, seed, tuned_rates(out))
+        inner = Study(store, own, study.out / "backbones" / name, seed, study.rates)
         for method in ("two_stage", "swift"):
-            model = study.model(method)
+            model = inner.model(method)
             row: list[Any] = [name, method]
             for split in JUDGED:
                 slides = list(store.of_split(split))

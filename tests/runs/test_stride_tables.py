@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import ResNetConfig, ResNetModel
 
 from koilo.datasets.crop_store import CropStore
+from koilo.errors import ConfigError
 from koilo.mil import HEADS
 from koilo.mil.cheng import ChengRival, ChengSettings
 from koilo.train.both_modes import in_both_modes
@@ -24,6 +26,7 @@ from tests.runs.toy_plan import PLAN
 sys.path.insert(0, str(ROOT / "runs"))
 
 import stride
+import stride_features
 import stride_sweep
 import stride_tables
 
@@ -33,18 +36,42 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("out")
 
 
-def test_each_head_and_rival_has_a_row_on_both_methods_features(
+def test_each_head_and_rival_has_a_row_on_each_kind_of_features_and_is_not_made_again(
     store: CropStore, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = ChengSettings(steps=2, lengths=(2,), weights=1, width=8)
     monkeypatch.setattr(stride_tables, "ChengRival", partial(ChengRival, settings=small))
-    table = stride_tables.heads_table(store, PLAN, out, 1)
+    study = stride.Study(store, PLAN, out, 1, {})
+    kinds = ["two_stage", "mean_teacher", "simclr", "swift"]
+    table = stride_tables.heads_table(study, kinds)
     names = {*HEADS} - stride_tables.NOT_OF_FEATURES | {"Cheng 2021", "Zhu 2021"}
-    assert {(row[0], row[1]) for row in table["rows"]} == {
-        (method, name) for method in ("two_stage", "swift") for name in names
-    }
+    assert [(row[0], row[1]) for row in table["rows"]] == [
+        (kind, name) for kind in kinds for name in sorted(names, key=lambda n: (n[0].isupper(), n))
+    ]
     assert len(table["columns"]) == 2 + 2 * len(stride_tables.JUDGED)
     assert all(0 <= value <= 1 for row in table["rows"] for value in row[2:])
+    monkeypatch.setattr(stride_tables, "read_features", None)
+    assert stride_tables.heads_table(study, kinds) == table
+
+
+def test_an_encoder_of_ones_own_is_a_row_without_rivals_known_by_its_weights(
+    store: CropStore, out: Path, tmp_path: Path
+) -> None:
+    sizes = {"embedding_size": 8, "hidden_sizes": [8, 16, 16, 16], "depths": [1, 1, 1, 1]}
+    folder = tmp_path / "mine"
+    ResNetModel(ResNetConfig(**sizes, layer_type="basic")).save_pretrained(folder)
+    study = stride.Study(store, PLAN, out, 1, {})
+    rows = stride_tables.heads_table(study, [str(folder)])["rows"]
+    assert {row[0] for row in rows} == {"mine"}
+    assert {row[1] for row in rows} == {*HEADS} - stride_tables.NOT_OF_FEATURES
+    known_by = stride_features.key_of(str(folder))
+    (folder / "model.safetensors").write_bytes(b"other")
+    assert stride_features.key_of(str(folder)) != known_by
+
+
+def test_unknown_features_are_refused_with_those_that_are_known() -> None:
+    with pytest.raises(ConfigError, match=r"'resnet9000' is unknown. Allowed: two_stage.*folder"):
+        stride_features.known_features("swift,resnet9000")
 
 
 def test_a_sweep_has_a_row_a_value_and_is_not_trained_again(

@@ -120,13 +120,32 @@ def _load_trunk(config: FeaturesConfig) -> nn.Module:
         trunk = build_encoder(config.encoder)
         load_start(trunk, config.start)
         return trunk
-    name, arguments = encoder_of_folder(Path(config.encoder))
+    return load_encoder(Path(config.encoder))
+
+
+def load_encoder(folder: Path) -> nn.Module:
+    """The trunk of a local folder in the format of transformers, with its own normalisation.
+
+    Raises:
+        TrainingError: the weights cannot be read or do not fit.
+    """
+    name, arguments = encoder_of_folder(folder)
     trunk = build_encoder(name, **arguments)
-    load_start(trunk, Path(config.encoder))
-    statistics = statistics_of_folder(Path(config.encoder))
+    load_start(trunk, folder)
+    statistics = statistics_of_folder(folder)
     if statistics is not None:
         trunk.normalise_by(*statistics)  # type: ignore[operator]
     return trunk
+
+
+def scale_features(x: NDArray[np.floating], training: NDArray[np.int64]) -> NDArray[np.floating]:
+    """Features (M, D) less their mean over the rows ``training``, over their deviation there.
+
+    One that does not vary there is 0 everywhere.
+    """
+    mean, deviation = x[training].mean(axis=0), x[training].std(axis=0)
+    # A channel that is dead in training may wake elsewhere: over its deviation it is infinite.
+    return (x - mean) * np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0)
 
 
 def _bag_set(
@@ -136,11 +155,8 @@ def _bag_set(
     training = np.concatenate(
         [own for own, slide in zip(places, slides, strict=True) if slide.split == "train"]
     )
-    mean, deviation = x[training].mean(axis=0), x[training].std(axis=0)
-    # A channel that is dead in training may wake elsewhere: over its deviation it is infinite.
-    scale = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0)
     return BagSet(
-        features=(x - mean) * scale,
+        features=scale_features(x, training),
         probabilities=np.zeros((len(x), 0), np.float32),
         rows=tuple(places),
         bag_ids=tuple(slide.slide_id for slide in slides),
