@@ -6,11 +6,11 @@
 ``heads``: every slide head, refitted on the frozen features of two-stage, of the semi- and the
 self-supervised methods and of SWIFT (``--features``: some of these, other methods of
 runs/stride.sh, or the folder of an encoder of one's own in the format of transformers), beside the
-two-stage rivals of Cheng 2021 and Zhu 2021. ``backbones``: two-stage and SWIFT with
-ConvNeXt, ViT and a ResNet with BatchNorm, AUC with BatchNorm as in training and in eval mode: as
-many slides stand in a batch as in a training step, drawn by chance, without its labelled cells. OUT
-is that of runs/stride.sh: what it holds is not trained again. The page goes to docs/results/, with
-``--smoke`` to OUT.
+two-stage rivals of Cheng 2021 and Zhu 2021. ``backbones``: two-stage and SWIFT with ConvNeXt, ViT
+and a ResNet with BatchNorm, all from random weights, AUC with BatchNorm as in training and in eval
+mode: as many slides stand in a batch as in a training step, drawn by chance, without its labelled
+cells. OUT is that of runs/stride.sh: what it holds is not trained again. The page goes to
+docs/results/, with ``--smoke`` to OUT.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def main() -> None:
             "cells; the self-supervised ones begin where all begin. One configuration each, not "
             f"tuned. Not run: {missing or 'nothing'}.",
         ],
-        "backbones": [],
+        "backbones": ["All begin at random weights, which their few steps do not make up for."],
     }
     page = {
         "name": f"stride_{options.table}",
@@ -178,7 +178,8 @@ def backbones_table(study: Study) -> dict[str, Any]:
     store, plan, seed = study.store, study.plan, study.seed
     rows = []
     for name in BACKBONES:
-        own = replace(plan, net=NetConfig(encoder=name))
+        # No one start fits them all, so that all begin at random weights.
+        own = replace(plan, net=NetConfig(encoder=name), start=None)
         inner = Study(store, own, study.out / "backbones" / name, seed, study.rates)
         for method in ("two_stage", "swift"):
             model = inner.model(method)

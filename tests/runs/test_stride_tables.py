@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from transformers import ResNetConfig, ResNetModel
 
+from koilo.bundle import load_bundle
 from koilo.datasets.crop_store import CropStore
 from koilo.errors import ConfigError
 from koilo.mil import HEADS
@@ -86,6 +88,18 @@ def test_a_sweep_has_a_row_a_value_and_is_not_trained_again(
     own = stride.Study(store, PLAN, out, 1, {}).metrics("swift")  # whose top_k is 4
     assert rows[1][2] in (own["average_auc"], own["student_auc"])
     assert [folder.name for folder in (out / "sweep" / "1").iterdir()] == ["top_k-2"]
+
+
+def test_backbones_begin_at_random_weights_whatever_the_study_begins_in(
+    store: CropStore, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stride_tables, "BACKBONES", ("resnet_twin",))
+    plan = replace(PLAN, start=load_bundle(stride.START).folder)  # of another trunk
+    table = stride_tables.backbones_table(stride.Study(store, plan, out, 1, {}))
+    assert [row[:2] for row in table["rows"]] == [
+        ["resnet_twin", m] for m in ("two_stage", "swift")
+    ]
+    assert all(0 <= value <= 1 for row in table["rows"] for value in row[2:])
 
 
 def test_backbones_are_judged_in_batches_of_as_many_slides_as_a_training_step(
