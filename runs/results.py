@@ -11,8 +11,9 @@ Of `EXPECTED`, what has no file is listed as not run.
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ EXPECTED = {
     "stride_heads": ("runs/stride_tables.py heads", "slide heads by features, rivals (S-34, S-35)"),
     "stride_backbones": ("runs/stride_tables.py backbones", "backbones, BatchNorm in both modes"),
     "stride_sweep": ("runs/stride_sweep.py", "SWIFT's open values, one at a time"),
+    "stride_adaptation": ("runs/stride_adaptation.py", "test-time adaptation by prototypes"),
+    "composed_cells": ("runs/composed_cells.py", "end-to-end cell models on real cells"),
     "detector_sizes": ("runs/detector_sizes.py", "detector: size by magnification (S-14)"),
 }
 """Name -> command and what it shows: results that a reader will look for."""
@@ -43,12 +46,28 @@ def main() -> int:
     """Write the page; the status is 1 where ``--check`` finds it stale."""
     pages = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))]
     told = {page["name"] for page in pages}
-    text = "\n".join([HEAD, *(render(page) for page in pages), *not_run(told)])
+    parts = [*(render(page) for page in pages), *not_run(told)]
+    text = "\n".join([HEAD, contents(parts), *parts])
     if "--check" in sys.argv[1:]:
         return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text)
     PAGE.write_text(text, encoding="utf-8")
     print(f"{PAGE}: {len(pages)} results")
     return 0
+
+
+def contents(parts: Iterable[str]) -> str:
+    """A line with a link for each section, by the anchors that GitHub and GitLab give headings."""
+    titles = [part.removeprefix("## ").splitlines()[0] for part in parts if part.startswith("## ")]
+    return "".join(f"- [{title}](#{_anchor(title)})\n" for title in titles)
+
+
+def _anchor(title: str) -> str:
+    """The anchor of a heading.
+
+    >>> _anchor("Where a SWIFT step's time goes, CPU twin")
+    'where-a-swift-steps-time-goes-cpu-twin'
+    """
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
 def render(page: dict[str, Any]) -> str:

@@ -27,3 +27,13 @@ def test_an_estimate_and_its_bounds_are_printed_to_the_same_digit() -> None:
     assert results._number(interval) == "11.0 (7.4 – 14.5)"
     assert results._number(0.0751) == "0.075"
     assert results._number(1234.5) == "1,234"
+
+
+def test_the_contents_name_every_section_by_its_anchor() -> None:
+    parts = [
+        "## Cells of CRIC, each (one seed)\n\ntext\n\n## not a part",
+        *results.not_run({*results.EXPECTED} - {"stride_sweep"}),
+    ]
+    lines = results.contents(parts).splitlines()
+    assert lines == ["- [Cells of CRIC, each (one seed)](#cells-of-cric-each-one-seed)",
+                     "- [Not run](#not-run)"]  # fmt: skip
