@@ -81,14 +81,14 @@ def precision_table(ranked: Ranked, classes: Classes) -> dict[str, Any]:
     names = classes.slides[1:]
     rows = []
     for (method, selector), slides in ranked.items():
-        found = {each.label: each.precision.estimate for each in precision_by_class(slides)}
-        rows.append([method, selector, *(_rounded(found.get(name)) for name in names)])
+        found = {each.label: each.precision.as_dict() for each in precision_by_class(slides)}
+        rows.append([method, selector, *map(found.get, names)])
     return {"columns": ["method", "selector", *names], "rows": rows}
 
 
 def recall_table(ranked: Ranked) -> dict[str, Any]:
     rows = [
-        [method, selector, *map(_rounded, top_k_recall(slides, KS))]
+        [method, selector, *(each.as_dict() for each in top_k_recall(slides, KS))]
         for (method, selector), slides in ranked.items()
     ]
     return {"columns": ["method", "selector", *(f"K = {k}" for k in KS)], "rows": rows}

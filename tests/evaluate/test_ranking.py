@@ -28,7 +28,7 @@ def test_precision_is_that_of_the_sorted_list(rows, top):
 @given(st.lists(cells, min_size=1, max_size=4))
 def test_recall_grows_with_k_and_ends_at_one(bags):
     slides = [RankedSlide("LSIL", *zip(*rows, strict=True)) for rows in bags]
-    found = top_k_recall(slides, [1, 5, 60])
+    found = [each.estimate for each in top_k_recall(slides, [1, 5, 60], draws=2)]
     if np.isnan(found[0]):
         assert not any(positive for rows in bags for positive, _ in rows)
     else:
@@ -37,7 +37,17 @@ def test_recall_grows_with_k_and_ends_at_one(bags):
 
 def test_lesion_cells_that_were_not_kept_count_as_not_found():
     slide = RankedSlide("HSIL", [True, False, True], [0.9, 0.5, 0.4], n_positive=4)
-    assert top_k_recall([slide], [1, 2, 3]) == (0.25, 0.25, 0.5)
+    found = top_k_recall([slide], [1, 2, 3], draws=2)
+    assert [each.estimate for each in found] == [0.25, 0.25, 0.5]
+
+
+def test_recall_is_of_all_cells_and_its_interval_draws_slides():
+    easy = RankedSlide("LSIL", [True, True, True], [3, 2, 1])
+    hard = RankedSlide("ASC-H", [False, True], [2, 1])
+    (found,) = top_k_recall([easy, hard], [1])
+    assert found.estimate == 0.25  # one of the four, not the mean of 1/3 and 0
+    assert (found.low, found.high) == (0, pytest.approx(1 / 3))
+    assert np.isnan(top_k_recall([], [1])[0].estimate)
 
 
 def test_classes_are_in_order_and_a_slide_without_cells_is_left_out():

@@ -88,9 +88,9 @@ def test_every_table_and_picture_is_made_of_what_has_run(
     }
     assert set(precision) == {*stride_cell_tables.SELECTORS, "chance", "perfect"}
     # A bag of six cells lies within the best 32 whatever the order: two lesions of six.
-    assert {value for row in precision.values() for value in row} == {0.3333}
+    assert {value["estimate"] for row in precision.values() for value in row} == {0.3333}
     recall = tables["Share of all lesion cells among the best K (S-52)"]["rows"]
-    assert {row[2] for row in recall} == {1.0}
+    assert [row[2] for row in recall] == [{"estimate": 1.0, "low": 1.0, "high": 1.0}] * len(recall)
     for table in tables.values():
         assert {len(row) for row in table["rows"]} == {len(table["columns"])}
 

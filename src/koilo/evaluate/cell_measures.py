@@ -105,12 +105,13 @@ def _against_truth(
             scores = np.array(ranking, dtype=float)
             hit = match_centres(boxes, scores, truth, reach_px=HIT_UM / mpp) >= 0
             ranked.append(RankedSlide(str(slide.label), hit, scores, len(truth)))
+    recalls = top_k_recall(by_detector, KS, draws=draws, seed=seed)
     return {
         f"precision_at_top_{TOP}": {
             "by_detector_score": precision_by_class(by_detector, draws=draws, seed=seed),
             "by_cell_class": precision_by_class(by_class, draws=draws, seed=seed),
         },
-        "top_k_recall": dict(zip(map(str, KS), top_k_recall(by_detector, KS), strict=True)),
+        "top_k_recall": dict(zip(map(str, KS), recalls, strict=True)),
         "n_lesion_cells": sum(int(slide.n_positive or 0) for slide in by_detector),
         "without_pixel_size": unsized,
     }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from koilo.evaluate.intervals import Interval, bootstrap
 from koilo.taxonomy import CYTOLOGY, fold_members
@@ -68,18 +69,26 @@ def precision_by_class(
     )
 
 
-def top_k_recall(slides: Sequence[RankedSlide], ks: Sequence[int]) -> tuple[float, ...]:
+def top_k_recall(
+    slides: Sequence[RankedSlide], ks: Sequence[int], *, draws: int = 1000, seed: int = 0
+) -> tuple[Interval, ...]:
     """For each K the share of all lesion cells that are among the best K of their slide.
 
-    NaN where there is no lesion cell.
+    By bootstrap of the slides; NaN where there is no lesion cell.
     """
-    hits = [_best_first(slide.positive, slide.score) for slide in slides]
-    total = sum(
-        int(best.sum()) if slide.n_positive is None else slide.n_positive
-        for slide, best in zip(slides, hits, strict=True)
-    )
+    best = [_best_first(slide.positive, slide.score) for slide in slides]
+    hits = np.array([[row[:k].sum() for k in ks] for row in best], float).reshape(-1, len(ks))
+    every = zip(slides, best, strict=True)
+    total = np.array([row.sum() if s.n_positive is None else s.n_positive for s, row in every])
+
+    def recall(rows: NDArray[np.intp], column: int) -> float:
+        cells = total[rows].sum()
+        return float(hits[rows, column].sum() / cells) if cells else float("nan")
+
+    places = np.arange(len(slides))
     return tuple(
-        sum(int(best[:k].sum()) for best in hits) / total if total else float("nan") for k in ks
+        bootstrap(partial(recall, column=column), places, draws=draws, seed=seed)
+        for column in range(len(ks))
     )
 
 

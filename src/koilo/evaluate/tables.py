@@ -175,7 +175,7 @@ def _top_cells(cells: Mapping[str, Any] | None) -> Table | None:
         for row in rows
     ]  # fmt: skip
     rows += [
-        [f"recall@{k}, by detector score", "all", None, share, None, None]
+        [f"recall@{k}, by detector score", "all", None, *_bounds(share)]
         for k, share in cells["top_k_recall"].items()
     ]
     title = f"Lesion cells among the best of a slide ({cells['n_lesion_cells']} labelled)"
