@@ -9,7 +9,6 @@ an OUT made with it, in OUT.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -21,16 +20,15 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 
-from koilo.datasets.crop_store import CropStore, open_crop_store
+from koilo.datasets.crop_store import CropStore
 from koilo.files import write_json
 from koilo.taxonomy import NEGATIVE
 from koilo.train import batch_rng
 from koilo.train.colour import shift_colours, steepest_shift
 from koilo.train.joint import JointSampler
-from koilo.train.record import git_commit
 from koilo.train.swift_model import SwiftModel
-from stride import METHODS, Study, cpu_plan, tuned_rates
-from stride_page import page_path, run_script, smoke_notes
+from stride import METHODS, Study
+from stride_page import open_study, page_facts, page_parser, page_path, run_script, smoke_notes
 from stride_readings import has_run, no_model
 
 RADIUS, CELLS, SLIDES = 0.1, 10, 3
@@ -45,48 +43,41 @@ PICTURES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("cohort", type=Path, metavar="COHORT")
-    parser.add_argument("out", type=Path, metavar="OUT")
-    parser.add_argument("--seed", type=int, default=1)
+    parser = page_parser(__doc__)
     parser.add_argument("--method", default="swift", choices=METHODS)
-    parser.add_argument("--smoke", action="store_true", help="OUT was made with --smoke")
-    parser.add_argument("--page", type=Path, help="default: docs/results/stride_colours.json")
     options = parser.parse_args()
     started = time.time()
-    store = open_crop_store(options.cohort)
-    plan = cpu_plan(smoke=options.smoke, threads=1)
-    study = Study(store, plan, options.out, options.seed, tuned_rates(options.out))
+    study = open_study(options)
+    store = study.store
     if not has_run(study, options.method):
         raise no_model(study, [options.method])
     model = study.model(options.method)
     page = page_path(options.page, "stride_colours", options.out, smoke=options.smoke)
     page.parent.mkdir(parents=True, exist_ok=True)
     drawn = {name: page.with_name(f"{page.stem}_{name}") for name in PICTURES}
-    draw_shifts(model, store, drawn["shifts.jpg"])
+    draw_shifts(study, model, drawn["shifts.jpg"])
     draw_stains(store, drawn["stains.png"])
     draw_twins(store, drawn["twins.jpg"])
-    told = {
-        "name": page.stem,
-        "title": "Colours of the multi-centre cohort and ColorAdv's shifts (synthetic)",
-        "command": f"python runs/colour_figures.py COHORT OUT --seed {options.seed} "
-        f"--method {options.method}" + " --smoke" * options.smoke,
-        "commit": git_commit(),
-        "data": f"phantom cohort, seed {store.facts.get('seed')}; shifts follow the gradient of "
+    facts = page_facts(
+        options,
+        f"colour_figures.py --method {options.method}",
+        page.stem,
+        "Colours of the multi-centre cohort and ColorAdv's shifts (synthetic)",
+        f"phantom cohort, seed {store.facts.get('seed')}; shifts follow the gradient of "
         f"{options.method}'s model",
-        "seed": options.seed,
-        "seconds": round(time.time() - started),
-        "figures": {},
+        time.time() - started,
+    )
+    told = facts | {
         "notes": [*smoke_notes(options.smoke), "Pictures only: nothing is measured here."],
         "pictures": {drawn[name].name: caption for name, caption in PICTURES.items()},
     }
     write_json(page, told)
 
 
-def draw_shifts(model: SwiftModel, store: CropStore, path: Path) -> None:
+def draw_shifts(study: Study, model: SwiftModel, path: Path) -> None:
     """The cells of a few slides, and the same after the shift that raises their loss most."""
-    plan = cpu_plan(smoke=False, threads=1)
-    sampler = JointSampler(store, plan.net.classes, n_cells=0, n_slides=SLIDES, top_k=CELLS)
+    classes = study.plan.net.classes
+    sampler = JointSampler(study.store, classes, n_cells=0, n_slides=SLIDES, top_k=CELLS)
     batch = sampler.draw(batch_rng(0, 0, 0))
     bags = batch.bags.float() / 255
     model.eval()
@@ -101,7 +92,7 @@ def draw_shifts(model: SwiftModel, store: CropStore, path: Path) -> None:
         loss = functional.cross_entropy(logits, batch.slide_labels, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, zero)
         parts.append(shift_colours(bags, steepest_shift(gradient, RADIUS), space))
-    sheet(parts, [plan.net.classes.slides[i] for i in batch.slide_labels], path)
+    sheet(parts, [classes.slides[i] for i in batch.slide_labels], path)
 
 
 def sheet(parts: list[Tensor], labels: list[str], path: Path) -> None:

@@ -32,8 +32,8 @@ say that the machinery works and carry no clinical claim.
 """
 
 EXPECTED = {
-    "stride_heads": ("runs/stride_tables.py heads", "slide heads by features, rivals (S-34, S-35)"),
-    "stride_backbones": ("runs/stride_tables.py backbones", "backbones, BatchNorm in both modes"),
+    "stride_heads": ("runs/stride_heads.py", "slide heads by features, rivals (S-34, S-35)"),
+    "stride_backbones": ("runs/stride_backbones.py", "backbones, BatchNorm in both modes"),
     "stride_sweep": ("runs/stride_sweep.py", "SWIFT's open values, one at a time"),
     "stride_adaptation": ("runs/stride_adaptation.py", "test-time adaptation by prototypes"),
     "composed_cells": ("runs/composed_cells.py", "end-to-end cell models on real cells"),

@@ -10,30 +10,33 @@ heads do to the internal test. The page goes to docs/results/.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from koilo.datasets.crop_store import CropStore, open_crop_store
-from koilo.errors import KoiloError, TrainingError
+from koilo.errors import TrainingError
 from koilo.evaluate.comparison import paired_difference
 from koilo.evaluate.operating_point import specificity_at
 from koilo.evaluate.scores import auc
 from koilo.files import write_json
 from koilo.mil import Bag
 from koilo.mil.adaptation import AdaptationSettings, adapt
-from koilo.progress import log, start_logging
+from koilo.progress import log
 from koilo.train.recipes.slide_head import predict_bags
-from koilo.train.record import git_commit
 from koilo.train.swift_model import read_bags_of_store
-from stride import Study, cpu_plan, judged_folder, run_folder, tuned_rates
-from stride_page import page_path
+from stride import Study, judged_folder, run_folder
+from stride_page import (
+    open_study,
+    page_facts,
+    page_parser,
+    page_path,
+    run_script,
+    smoke_notes,
+)
 
 METHODS = ("two_stage", "swift")
 PACES = {"published": AdaptationSettings(), "fast": AdaptationSettings(lr=1e-3, ema=0.9)}
@@ -53,53 +56,33 @@ class Bags:
     centre: dict[str, str]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("cohort", type=Path, metavar="COHORT")
-    parser.add_argument("out", type=Path, metavar="OUT")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--smoke", action="store_true", help="OUT is a smoke run; claims nothing")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--page", type=Path, help="default: docs/results/stride_adaptation.json")
+def main() -> None:
+    parser = page_parser(__doc__)
     options = parser.parse_args()
-    start_logging()
     started = time.time()
-    try:
-        store = open_crop_store(options.cohort)
-        plan = cpu_plan(smoke=options.smoke, threads=options.threads)
-        study = Study(store, plan, options.out, options.seed, tuned_rates(options.out))
-        page = page_of(adaptation_table(study), store, options.seed, options.smoke)
-        page["seconds"] = round(time.time() - started)
-        place = page_path(options.page, "stride_adaptation", options.out, smoke=options.smoke)
-        write_json(place, page)
-    except (KoiloError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-def page_of(table: dict[str, Any], store: CropStore, seed: int, smoke: bool) -> dict[str, Any]:
-    """The result file, but for its seconds."""
+    study = open_study(options)
+    table = adaptation_table(study)
     paces = [f"{name} (rate {each.lr:g}, teacher {each.ema:g})" for name, each in PACES.items()]
-    notes = [
-        f"Paces: {', '.join(paces)}. Differences are after less before, 95 % by bootstrap of "
-        "slides within class and centre. Unseen slides are judged while the head adapts to their "
-        "centre; the internal test (control) by the head that each centre leaves, measures "
-        "averaged. One seed: no interval over trainings, no verdict."
-    ]
-    if smoke:
-        notes.append("A smoke run of a few steps: it claims nothing.")
-    return {
-        "name": "stride_adaptation",
-        "title": "Test-time adaptation to unseen centres (synthetic, one seed)",
-        "command": f"python runs/stride_adaptation.py COHORT OUT --seed {seed}"
-        + (" --smoke" if smoke else ""),
-        "commit": git_commit(),
-        "data": f"phantom cohort, seed {store.facts.get('seed')}",
-        "seed": seed,
+    name = "stride_adaptation"
+    facts = page_facts(
+        options,
+        f"{name}.py",
+        name,
+        "Test-time adaptation to unseen centres (synthetic, one seed)",
+        f"phantom cohort, seed {study.store.facts.get('seed')}",
+        time.time() - started,
+    )
+    page = facts | {
         "tables": {"adaptation": table},
-        "notes": notes,
+        "notes": [
+            *smoke_notes(options.smoke),
+            f"Paces: {', '.join(paces)}. Differences are after less before, 95 % by bootstrap of "
+            "slides within class and centre. Unseen slides are judged while the head adapts to "
+            "their centre; the internal test (control) by the head that each centre leaves, "
+            "measures averaged. One seed: no interval over trainings, no verdict.",
+        ],
     }
+    write_json(page_path(options.page, name, options.out, smoke=options.smoke), page)
 
 
 def adaptation_table(study: Study) -> dict[str, Any]:
@@ -197,4 +180,4 @@ def compare(bags: list[Bag], centre: dict[str, str], before: Scores, after: Scor
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

@@ -1,6 +1,6 @@
 """Which cells the trained models rank first, what they call them, and how their features lie.
 
-    python runs/stride_cells.py COHORT OUT [--seed 1] [--slides 300] [--smoke] [--threads 1]
+    python runs/stride_cells.py COHORT OUT [--seed 1] [--slides 300] [--smoke] [--threads 2]
 
 OUT is that of runs/stride.sh; no method is trained: one whose models it lacks is "not run". (The
 gate of the selector "bottleneck" is, on frozen features.) Read are the kept cells of a sample of
@@ -11,22 +11,16 @@ t-SNE of slides and of cells.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
-from koilo.datasets.crop_store import CropStore, open_crop_store
+from koilo.datasets.crop_store import CropStore
 from koilo.evaluate.scores import f1_by_class
 from koilo.files import write_json
-from koilo.progress import start_logging
 from koilo.train.joint import Classes
-from koilo.train.record import git_commit
-from stride import Study, cpu_plan, tuned_rates
 from stride_cell_tables import (
     all_features,
     called_cells,
@@ -36,7 +30,7 @@ from stride_cell_tables import (
 )
 from stride_grades import count_calls
 from stride_maps import spread_points
-from stride_page import page_path, run_script, smoke_notes
+from stride_page import open_study, page_facts, page_parser, page_path, run_script, smoke_notes
 from stride_pictures import draw_f1_by_size, draw_maps
 from stride_readings import (
     KEPT,
@@ -54,22 +48,13 @@ SMOKE_SLIDES = 36
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("cohort", type=Path, metavar="COHORT")
-    parser.add_argument("out", type=Path, metavar="OUT")
-    parser.add_argument("--seed", type=int, default=1)
+    parser = page_parser(__doc__)
     parser.add_argument("--slides", type=int, default=300, help="slides of the test to read")
-    parser.add_argument("--smoke", action="store_true", help="few slides; claims nothing")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--page", type=Path, help="default: docs/results/stride_cells.json")
     options = parser.parse_args()
     options.page = page_path(options.page, "stride_cells", options.out, smoke=options.smoke)
-    start_logging()
-    torch.set_num_threads(options.threads)
     started = time.time()
-    store = open_crop_store(options.cohort)
-    plan = cpu_plan(smoke=options.smoke, threads=options.threads)
-    study = Study(store, plan, options.out, options.seed, tuned_rates(options.out))
+    study = open_study(options)
+    store, plan = study.store, study.plan
     n = SMOKE_SLIDES if options.smoke else options.slides
     sample = draw_sample(store, plan.net.classes, n)
     readings = {name: read_slides(study, name, sample) for name in READ if has_run(study, name)}
@@ -78,17 +63,16 @@ def main() -> None:
     tables = cell_tables(readings, sample, plan.net.classes)
     pictures = draw_pictures(readings, sample, store, plan.net.classes, options.page)
     sizes = Counter(sample.labels)
-    page = {
-        "name": options.page.stem,
-        "title": "STRIDE's tables of cells on the multi-centre cohort (synthetic, one seed)",
-        "command": f"python runs/stride_cells.py COHORT OUT --seed {options.seed}"
-        + " --smoke" * options.smoke,
-        "commit": git_commit(),
-        "data": f"phantom cohort, seed {store.facts.get('seed')}: {len(sample.slides)} test slides "
+    facts = page_facts(
+        options,
+        "stride_cells.py",
+        options.page.stem,
+        "STRIDE's tables of cells on the multi-centre cohort (synthetic, one seed)",
+        f"phantom cohort, seed {store.facts.get('seed')}: {len(sample.slides)} test slides "
         f"({', '.join(f'{count} {name}' for name, count in sizes.items())})",
-        "seed": options.seed,
-        "seconds": round(time.time() - started),
-        "figures": {},
+        time.time() - started,
+    )
+    page = facts | {
         "controls": controls(sample, plan.net.classes),
         "tables": tables,
         "notes": [

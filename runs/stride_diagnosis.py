@@ -1,6 +1,6 @@
 """Why joint training does what it does: the cells that a map labels, their size, their colours.
 
-    python runs/stride_diagnosis.py COHORT OUT [--seed 1] [--slides 240] [--smoke] [--threads 1]
+    python runs/stride_diagnosis.py COHORT OUT [--seed 1] [--slides 240] [--smoke] [--threads 2]
 
 OUT is that of runs/stride.sh; nothing is trained, and no test slide is read. Three tables: of the
 positive slides of the training split, the share of cells that each map would label, how many of
@@ -11,11 +11,9 @@ whose colours one draw a slide moved, at random, as a stain, or the worst way.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -23,20 +21,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from koilo.datasets.crop_store import CropStore, StoredSlide, open_crop_store
+from koilo.datasets.crop_store import CropStore, StoredSlide
 from koilo.evaluate.scores import auc
 from koilo.files import write_json
 from koilo.mil.cam import CAMS, cell_maps, relative_maps
-from koilo.progress import log, start_logging
+from koilo.progress import log
 from koilo.taxonomy import NEGATIVE
 from koilo.train.colour import jitter_stain, random_shift, shift_colours, steepest_shift
 from koilo.train.joint import Classes
-from koilo.train.record import git_commit
 from koilo.train.swift_model import read_bags_of_store
 from koilo.train.views import StrongView, strong_view
-from stride import COLOUR, METHODS, Study, cpu_plan, tuned_rates
+from stride import COLOUR, METHODS, Study
 from stride_maps import draw_evenly
-from stride_page import RANDOM_AUC, page_path, run_script, smoke_notes
+from stride_page import (
+    RANDOM_AUC,
+    open_study,
+    page_facts,
+    page_parser,
+    page_path,
+    run_script,
+    smoke_notes,
+)
 from stride_readings import has_run, no_model
 
 READ = ("two_stage", "slide_ft", "swift_no_cam", "swift")
@@ -56,22 +61,13 @@ VIEWS = {"as they are": STILL, "cut to .925-1": MAGNIFIED, "strong": StrongView(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("cohort", type=Path, metavar="COHORT")
-    parser.add_argument("out", type=Path, metavar="OUT")
-    parser.add_argument("--seed", type=int, default=1)
+    parser = page_parser(__doc__)
     parser.add_argument("--slides", type=int, default=240, help="slides of each split to read")
-    parser.add_argument("--smoke", action="store_true", help="few slides; claims nothing")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--page", type=Path, help="default: docs/results/stride_diagnosis.json")
     options = parser.parse_args()
     options.page = page_path(options.page, "stride_diagnosis", options.out, smoke=options.smoke)
-    start_logging()
-    torch.set_num_threads(options.threads)
     started = time.time()
-    store = open_crop_store(options.cohort)
-    plan = cpu_plan(smoke=options.smoke, threads=options.threads)
-    study = Study(store, plan, options.out, options.seed, tuned_rates(options.out))
+    study = open_study(options)
+    store, plan = study.store, study.plan
     methods = [name for name in READ if has_run(study, name)]
     if not methods:
         raise no_model(study, READ)
@@ -87,17 +83,16 @@ def main() -> None:
         log.info("moving colours for %s", name)
         colours += colour_rows(study, name, n)
     lesions = plan.net.classes.slides[1:]
-    page = {
-        "name": options.page.stem,
-        "title": "What SWIFT's maps label; cells of other size and colours (synthetic, one seed)",
-        "command": f"python runs/stride_diagnosis.py COHORT OUT --seed {options.seed}"
-        + " --smoke" * options.smoke,
-        "commit": git_commit(),
-        "data": f"phantom cohort, seed {store.facts.get('seed')}: at most {n} positive slides of "
+    facts = page_facts(
+        options,
+        "stride_diagnosis.py",
+        options.page.stem,
+        "What SWIFT's maps label; cells of other size and colours (synthetic, one seed)",
+        f"phantom cohort, seed {store.facts.get('seed')}: at most {n} positive slides of "
         f"the training split, at most {n} of the validation split, equally many a class",
-        "seed": options.seed,
-        "seconds": round(time.time() - started),
-        "figures": {},
+        time.time() - started,
+    )
+    page = facts | {
         "controls": controls(study, n),
         "tables": {
             "Cells of positive training slides labelled by each map": {

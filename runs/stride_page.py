@@ -1,18 +1,68 @@
-"""Where a page of the comparison goes, what a smoke run says of itself, and how a script ends."""
+"""What scripts share that make a page of the comparison: arguments, study, facts, place, end."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import torch
+
+from koilo.datasets.crop_store import open_crop_store
 from koilo.errors import KoiloError
+from koilo.progress import start_logging
+from koilo.train.record import git_commit
+from stride import Study, cpu_plan, tuned_rates
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 SMOKE = "A smoke run: it shows that this runs, and claims nothing."
 RANDOM_AUC = {"a score drawn at random: AUC": 0.5}
 RANDOM_SCORE = RANDOM_AUC | {"a score drawn at random: spec@sens95": 0.05}
 """The trivial control of every table that holds these measures."""
+
+
+def page_parser(doc: str | None) -> argparse.ArgumentParser:
+    """The arguments of a script that reads, or trains, the models of one seed."""
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    parser.add_argument("cohort", type=Path, metavar="COHORT")
+    parser.add_argument("out", type=Path, metavar="OUT", help="of runs/stride.sh")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--smoke", action="store_true", help="OUT is a smoke run; claims nothing")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--page", type=Path, help="default: docs/results/<name>.json")
+    return parser
+
+
+def open_study(options: argparse.Namespace) -> Study:
+    """The study that the arguments of `page_parser` name; sets threads, starts logging.
+
+    Raises:
+        ManifestError: COHORT is no whole crop store.
+        ConfigError: OUT's tuned.json is damaged.
+    """
+    start_logging()
+    torch.set_num_threads(options.threads)
+    plan = cpu_plan(smoke=options.smoke, threads=options.threads)
+    store = open_crop_store(options.cohort)
+    return Study(store, plan, options.out, options.seed, tuned_rates(options.out))
+
+
+def page_facts(
+    options: argparse.Namespace, call: str, name: str, title: str, data: str, seconds: float
+) -> dict[str, Any]:
+    """What a result file of one seed says of itself; ``call`` is the script and its own words."""
+    return {
+        "name": name,
+        "title": title,
+        "command": f"python runs/{call} COHORT OUT --seed {options.seed}"
+        + " --smoke" * options.smoke,
+        "commit": git_commit(),
+        "data": data,
+        "seed": options.seed,
+        "seconds": round(seconds),
+    }
 
 
 def page_path(named: Path | None, name: str, out: Path, *, smoke: bool) -> Path:

@@ -9,21 +9,25 @@ AUC by value goes to docs/results/stride_sweep.json (``--smoke``: to OUT); test 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from koilo.datasets.crop_store import open_crop_store
 from koilo.errors import ConfigError
 from koilo.files import write_json
-from koilo.progress import log, start_logging
-from koilo.train.record import git_commit
+from koilo.progress import log
 from koilo.train.stages import averages_are_better, train_swift_stage
-from stride import Study, cpu_plan, refuse_other_study, tuned_rates
-from stride_page import RANDOM_SCORE, page_path, run_script, smoke_notes
+from stride import Study, refuse_other_study
+from stride_page import (
+    RANDOM_SCORE,
+    open_study,
+    page_facts,
+    page_parser,
+    page_path,
+    run_script,
+    smoke_notes,
+)
 
 SWEEPS: dict[str, tuple[float, ...]] = {
     "tau_cam": (0.3, 0.5, 0.7, 0.9),
@@ -35,33 +39,28 @@ SWEEPS: dict[str, tuple[float, ...]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("cohort", type=Path, metavar="COHORT")
-    parser.add_argument("out", type=Path, metavar="OUT")
+    parser = page_parser(__doc__)
     parser.add_argument("--fields", default=",".join(SWEEPS))
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--smoke", action="store_true", help="a few steps; claims nothing")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--page", type=Path, help="default: docs/results/stride_sweep.json")
     options = parser.parse_args()
-    start_logging()
     fields = options.fields.split(",")
     if wrong := [name for name in fields if name not in SWEEPS]:
         raise ConfigError(
             f"--fields: {', '.join(map(repr, wrong))} is not swept. Allowed: {', '.join(SWEEPS)}. "
             "Correct --fields."
         )
-    rows = [row for name in fields for row in sweep(options, name, SWEEPS[name])]
-    page = {
-        "name": "stride_sweep",
-        "title": "SWIFT's open values, one at a time (synthetic cohort, validation)",
-        "command": f"python runs/stride_sweep.py COHORT OUT --seed {options.seed}"
-        + " --smoke" * options.smoke,
-        "commit": git_commit(),
-        "data": "validation slides of the phantom cohort",
-        "seed": options.seed,
-        "seconds": round(sum(row.pop() for row in rows)),
-        "figures": {},
+    study = open_study(options)
+    refuse_other_study(study.out, study.store, study.plan)
+    rows = [row for field in fields for row in sweep(study, field, SWEEPS[field])]
+    name = "stride_sweep"
+    facts = page_facts(
+        options,
+        f"{name}.py",
+        name,
+        "SWIFT's open values, one at a time (synthetic cohort, validation)",
+        f"validation slides of the phantom cohort, seed {study.store.facts.get('seed')}",
+        sum(row.pop() for row in rows),
+    )
+    page = facts | {
         "controls": RANDOM_SCORE,
         "tables": {"Sweep": {"columns": ["field", "value", "AUC", "spec@sens95"], "rows": rows}},
         "notes": [
@@ -69,27 +68,24 @@ def main() -> None:
             "One seed; the other fields at the CPU twin's values, whose run is SWIFT's own.",
         ],
     }
-    write_json(page_path(options.page, "stride_sweep", options.out, smoke=options.smoke), page)
+    write_json(page_path(options.page, name, options.out, smoke=options.smoke), page)
 
 
-def sweep(options: argparse.Namespace, name: str, values: tuple[float, ...]) -> list[list[Any]]:
+def sweep(study: Study, name: str, values: tuple[float, ...]) -> list[list[Any]]:
     """One row a value of one field; last in each, the seconds that its training took."""
-    plan = cpu_plan(smoke=options.smoke, threads=options.threads)
-    store = open_crop_store(options.cohort)
-    refuse_other_study(options.out, store, plan)
+    plan = study.plan
     rows = []
     for value in values:
         whole = int(value) if name == "top_k" else value
         settings = replace(plan.settings, **{name: whole})
-        study = Study(store, plan, options.out, options.seed, tuned_rates(options.out))
         if settings == plan.settings:
             study.model("swift")
             metrics, seconds = study.metrics("swift"), 0.0  # the verdict's own run
         else:
-            folder = options.out / "sweep" / str(options.seed) / f"{name}-{value:g}"
+            folder = study.out / "sweep" / str(study.seed) / f"{name}-{value:g}"
             if not (folder / "metrics.json").exists():
                 loop = replace(study.loop_of("swift", plan.joint), evaluate_every=0)
-                train_swift_stage(study.start(), store, plan.net, settings, loop, folder)
+                train_swift_stage(study.start(), study.store, plan.net, settings, loop, folder)
             told = json.loads((folder / "metrics.json").read_text())
             metrics, seconds = told["metrics"], float(told["seconds"])
         best = "average" if averages_are_better(metrics) else "student"

@@ -16,7 +16,7 @@ def test_expected_results_without_a_file_are_listed_as_not_run() -> None:
     (title, table) = results.not_run(told)
     assert title == "## Not run\n"
     assert "runs/stride_sweep.py" in table
-    assert "runs/stride_tables.py heads" not in table
+    assert "runs/stride_heads.py" not in table
     assert results.not_run(results.EXPECTED) == []
     for command, _ in results.EXPECTED.values():
         assert (ROOT / command.split()[0]).is_file()

@@ -27,6 +27,7 @@ import stride
 import stride_cell_tables
 import stride_cells
 import stride_maps
+import stride_page
 import stride_readings
 
 # Unlike ConvNeXt this trunk is built without importing transformers, which takes seconds.
@@ -72,7 +73,7 @@ def test_the_sample_has_equally_many_slides_a_class_and_knows_its_mimics(store: 
 def test_every_table_and_picture_is_made_of_what_has_run(
     store: CropStore, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stride_cells, "cpu_plan", lambda **_: PLAN)
+    monkeypatch.setattr(stride_page, "cpu_plan", lambda **_: PLAN)
     page = tmp_path / "stride_cells.json"
     arguments = [str(store.folder), str(out), "--smoke", "--page", str(page)]
     monkeypatch.setattr(sys, "argv", ["stride_cells.py", *arguments])

@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT / "runs"))
 
 import stride
 import stride_diagnosis
+import stride_page
 
 PLAN = replace(TOY, net=NetConfig("nanodet_frozen_norm", head_config={"hidden": 8}))
 
@@ -52,7 +53,7 @@ def test_maps_and_views_of_what_has_run_are_told_and_swapped_slides_left_out(
             read.extend(s.label for s in slides if s.split == "train") or evenly(slides, n)
         ),
     )
-    monkeypatch.setattr(stride_diagnosis, "cpu_plan", lambda **_: PLAN)
+    monkeypatch.setattr(stride_page, "cpu_plan", lambda **_: PLAN)
     page = tmp_path / "page.json"
     arguments = [str(store.folder), str(tmp_path / "out"), "--smoke", "--page", str(page)]
     monkeypatch.setattr(sys, "argv", ["stride_diagnosis.py", *arguments])
