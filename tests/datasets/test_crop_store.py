@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from koilo.datasets.crop_store import (
     StoredSlide,
     open_crop_store,
 )
-from koilo.errors import ManifestError
+from koilo.errors import ManifestError, OutputError
 
 SLIDES = [
     StoredSlide("a", "C1", "train", "NILM"),
@@ -60,6 +62,53 @@ def test_an_unfinished_store_is_none_and_keeps_what_was_drawn(tmp_path: Path) ->
     assert again.crops[2].max() == 7
     other = CropStoreWriter(tmp_path, n_crops=5, crop_px=4, mpp=0.75)
     assert other.crops.max() == 0
+
+
+def test_a_run_killed_as_its_store_became_whole_keeps_what_it_drew(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "store.json").unlink()
+    again = CropStoreWriter(tmp_path, n_crops=6, crop_px=4, mpp=0.75)
+    assert not again.begun_anew
+    assert again.crops[5].max() == 5
+
+
+def test_a_store_that_is_made_again_is_not_whole_until_all_of_it_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("koilo.datasets.crop_store._write_slides", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path)
+    with pytest.raises(ManifestError, match="no whole crop store"):
+        open_crop_store(tmp_path)
+
+
+def test_the_room_for_the_crops_is_taken_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = CropStoreWriter(tmp_path / "a", n_crops=100, crop_px=32, mpp=0.75)
+    assert writer.begun_anew
+    assert writer.part.stat().st_blocks * 512 >= writer.crops.nbytes
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OutputError, match=r"crops\.part\.npy: the disk is full"):
+        CropStoreWriter(tmp_path / "b", n_crops=100, crop_px=32, mpp=0.75)
+    assert list((tmp_path / "b").iterdir()) == []
+
+
+def test_an_empty_file_of_crops_is_begun_anew_or_refused(tmp_path: Path) -> None:
+    (tmp_path / "crops.part.npy").touch()
+    write(tmp_path)
+    (tmp_path / "crops.npy").write_bytes(b"")
+    with pytest.raises(ManifestError, match="no whole crop store"):
+        open_crop_store(tmp_path)
 
 
 @pytest.mark.parametrize(

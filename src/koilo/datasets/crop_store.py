@@ -18,6 +18,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -31,13 +32,20 @@ from numpy.typing import NDArray
 
 from koilo.datasets.splits import refuse_shared_groups
 from koilo.errors import ManifestError
-from koilo.files import atomic_path, ensure_folder, output_errors, write_json, write_text
+from koilo.files import (
+    atomic_path,
+    ensure_folder,
+    output_errors,
+    remove_file,
+    write_json,
+    write_text,
+)
 from koilo.taxonomy import fold_members
 
 FORMAT = 1
 SPLITS = ("train", "validation", "test", "unseen", "unseen_twin")
 """What a slide of a store is for; ``unseen``: of centres that no training slide comes from."""
-_PART = "crops.part.npy"
+_PART, _WHOLE = "crops.part.npy", "crops.npy"
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,8 @@ class CropStoreWriter:
     """A store in the making: crops are laid in place in any order, and ``finish`` makes it whole.
 
     Until then the crops lie in ``crops.part.npy``; a writer for the same number and size of crops
-    goes on with that file, so that a killed run may keep what it has drawn.
+    goes on with that file, so that a killed run may keep what it has drawn. ``begun_anew`` says
+    that there was none: whatever a run remembers to have drawn is not in it.
     """
 
     def __init__(self, folder: Path, *, n_crops: int, crop_px: int, mpp: float) -> None:
@@ -126,8 +135,13 @@ class CropStoreWriter:
         self.part = folder / _PART
         shape = (n_crops, crop_px, crop_px, 3)
         with output_errors(self.part):
-            if not _has_shape(self.part, shape):
-                np.lib.format.open_memmap(self.part, mode="w+", dtype=np.uint8, shape=shape)
+            if _left_by_a_killed_finish(folder):
+                (folder / _WHOLE).replace(self.part)
+            self.begun_anew = not _has_shape(self.part, shape)
+            if self.begun_anew:
+                with atomic_path(self.part) as path:
+                    np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+                    _reserve(path)
             self.crops = np.lib.format.open_memmap(self.part, mode="r+")
 
     def finish(
@@ -140,6 +154,7 @@ class CropStoreWriter:
             OutputError: the disk is full.
         """
         _check(self.folder, slides, cells, len(self.crops))
+        remove_file(self.folder / "store.json")  # of a store that this one takes the place of
         with output_errors(self.part):
             self.crops.flush()
         _write_slides(self.folder / "manifest.csv", slides)
@@ -147,7 +162,7 @@ class CropStoreWriter:
         with atomic_path(self.folder / "cells.parquet") as path:
             pq.write_table(pa.table(columns), path, compression="zstd")
         with output_errors(self.part):
-            self.part.replace(self.folder / "crops.npy")
+            self.part.replace(self.folder / _WHOLE)
         about = {"format": FORMAT, "mpp": self.mpp, "crop_px": self.crop_px, "facts": dict(facts)}
         write_json(self.folder / "store.json", about)
         return open_crop_store(self.folder)
@@ -169,11 +184,13 @@ def open_crop_store(folder: Path) -> CropStore:
         cells = StoredCells(
             **{each.name: _column(table, each.name) for each in fields(StoredCells)}
         )
-        crops = np.load(folder / "crops.npy", mmap_mode="r")
+        crops = np.load(folder / _WHOLE, mmap_mode="r")
         mpp, crop_px, facts = float(about["mpp"]), int(about["crop_px"]), about["facts"]
         if crops.shape[1:] != (crop_px, crop_px, 3) or crops.dtype != np.uint8:
             raise ValueError(f"crops.npy is {crops.dtype} {crops.shape}")
-    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+    except (
+        OSError, EOFError, KeyError, TypeError, ValueError, csv.Error, pa.ArrowException,
+    ) as error:  # fmt: skip
         raise ManifestError(
             f"{folder} is no whole crop store ({error}). Allowed: a folder that `koilo data bags` "
             "or runs/cohort.sh finished. Check the path or make it again."
@@ -275,6 +292,19 @@ def _column(table: pa.Table, name: str) -> Any:
 def _has_shape(path: Path, shape: tuple[int, ...]) -> bool:
     try:
         stored = np.load(path, mmap_mode="r")
-    except (OSError, ValueError):
+    except (OSError, EOFError, ValueError):
         return False
     return stored.shape == shape and stored.dtype == np.uint8
+
+
+def _left_by_a_killed_finish(folder: Path) -> bool:
+    """Whether the crops have their final name, but the store was not made whole."""
+    return (folder / _WHOLE).exists() and not any(
+        (folder / name).exists() for name in (_PART, "store.json")
+    )
+
+
+def _reserve(path: Path) -> None:
+    """Take the file's whole room now: a full disk would later kill whoever writes to its map."""
+    with open(path, "rb+") as handle:
+        os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
