@@ -34,11 +34,11 @@ def main() -> int:
     config = CohortConfig()
     if options.seed is not None:
         config = replace(config, seed=options.seed)
-    if options.smoke:
-        config = smoke(config)
-    if options.divisor:
-        config = scaled(config, options.divisor)
     try:
+        if options.smoke:
+            config = smoke(config)
+        if options.divisor is not None:
+            config = scaled(config, options.divisor)
         store = write_cohort(options.folder, config, workers=options.workers)
     except KoiloError as error:
         print(error, file=sys.stderr)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from koilo.errors import ConfigError
-from koilo.phantom.multicentre.config import CohortConfig, checked, smoke
-from koilo.phantom.multicentre.plan import plan_slides
+from koilo.phantom.multicentre.config import CohortConfig, SplitSize, checked, scaled, smoke
+from koilo.phantom.multicentre.plan import plan_slides, positive_counts
 
 FULL = plan_slides(CohortConfig(seed=3))
 
@@ -59,6 +60,7 @@ def test_the_smoke_cohort_is_a_twentieth_with_two_positive_slides_of_each_class(
         counts = Counter(s.truth for s in slides if s.split == split)
         assert min(counts[name] for name in counts) >= 2
         assert len(counts) == 6
+    assert positive_counts(20) == {"ASC-US": 9, "LSIL": 5, "ASC-H": 2, "HSIL+SCC": 2, "AGC": 2}
 
 
 def test_another_seed_makes_another_plan_and_the_same_seed_the_same() -> None:
@@ -69,3 +71,16 @@ def test_another_seed_makes_another_plan_and_the_same_seed_the_same() -> None:
 def test_a_seed_under_zero_is_refused() -> None:
     with pytest.raises(ConfigError, match="seed is -1; allowed are whole numbers from 0"):
         checked(CohortConfig(seed=-1))
+
+
+def test_a_divisor_under_one_is_refused() -> None:
+    for divisor in (0, -5):
+        with pytest.raises(ConfigError, match=f"divisor is {divisor}; allowed are whole numbers"):
+            scaled(CohortConfig(), divisor)
+
+
+@pytest.mark.parametrize("size", [SplitSize(40, 9), SplitSize(12, 12), SplitSize(6, 10)])
+def test_a_split_without_two_slides_a_class_or_without_nilm_is_refused(size: SplitSize) -> None:
+    config = CohortConfig()
+    with pytest.raises(ConfigError, match=f"Split test has {size.slides} slides"):
+        checked(replace(config, splits=config.splits | {"test": size}))

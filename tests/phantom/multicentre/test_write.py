@@ -104,6 +104,44 @@ def test_a_killed_run_goes_on_and_leaves_the_same_bytes(
         assert (store.folder / name).read_bytes() == (tiny.folder / name).read_bytes(), name
 
 
+def begun(folder: Path) -> Path:
+    """A folder in which the banks are drawn and no crop is."""
+    folder.mkdir()
+    write._claim(folder, TINY)
+    with write._processes(1) as each:
+        write._banks(folder / "drawing", TINY, each)
+    return folder
+
+
+def test_two_processes_draw_the_same_bytes_as_one(tiny: CropStore, tmp_path: Path) -> None:
+    store = write.write_cohort(begun(tmp_path / "two"), TINY, workers=2)
+    for name in ("crops.npy", "cells.parquet", "truth/cells.parquet", "truth/centres.json"):
+        assert (store.folder / name).read_bytes() == (tiny.folder / name).read_bytes(), name
+
+
+def test_marks_of_crops_that_are_gone_leave_no_crop_black(tiny: CropStore, tmp_path: Path) -> None:
+    folder = begun(tmp_path / "lost")
+    (folder / "drawing" / "done").mkdir()
+    for slide in tiny.slides:
+        (folder / "drawing" / "done" / slide.slide_id).touch()
+    store = write.write_cohort(folder, TINY, workers=1)
+    assert np.array_equal(store.crops, tiny.crops)
+
+
+def test_a_run_killed_after_its_last_file_leaves_no_banks_behind(tiny: CropStore) -> None:
+    (tiny.folder / "drawing").mkdir()
+    (tiny.folder / "drawing" / "bank-train.pickle").touch()
+    write.write_cohort(tiny.folder, TINY, workers=1)
+    assert not (tiny.folder / "drawing").exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "\xff"])
+def test_a_damaged_note_of_what_a_folder_holds_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "cohort.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ConfigError, match=r"cohort\.json cannot be read"):
+        write.write_cohort(tmp_path, TINY, workers=1)
+
+
 def test_a_folder_of_another_cohort_is_refused(tiny: CropStore) -> None:
     with pytest.raises(ConfigError, match=r"holds another cohort \(different: seed\)"):
         write.write_cohort(tiny.folder, replace(TINY, seed=6), workers=1)

@@ -75,7 +75,15 @@ def smoke(config: CohortConfig) -> CohortConfig:
 
 
 def scaled(config: CohortConfig, divisor: int) -> CohortConfig:
-    """The same cohort with ``1 / divisor`` of its slides, labels and bank."""
+    """The same cohort with ``1 / divisor`` of its slides, labels and bank.
+
+    Raises:
+        ConfigError: the divisor is under 1.
+    """
+    if divisor < 1:
+        raise ConfigError(
+            f"divisor is {divisor}; allowed are whole numbers from 1. Choose one and run again."
+        )
     least = 2 * len(POSITIVE_SHARES)
     return replace(
         config,
@@ -101,4 +109,11 @@ def checked(config: CohortConfig) -> CohortConfig:
         raise ConfigError(
             f"seed is {config.seed}; allowed are whole numbers from 0. Choose one and run again."
         )
+    for name, size in config.splits.items():
+        if not 2 * len(POSITIVE_SHARES) <= size.positive < size.slides:
+            raise ConfigError(
+                f"Split {name} has {size.slides} slides, {size.positive} of them positive; allowed "
+                f"are {2 * len(POSITIVE_SHARES)} positive ones, two a class, and more slides than "
+                "these. Choose a larger cohort."
+            )
     return config

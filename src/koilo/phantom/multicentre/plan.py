@@ -78,7 +78,7 @@ def positive_counts(n: int) -> dict[str, int]:
     >>> positive_counts(400)
     {'ASC-US': 208, 'LSIL': 92, 'ASC-H': 48, 'HSIL+SCC': 36, 'AGC': 16}
     >>> positive_counts(20)
-    {'ASC-US': 10, 'LSIL': 4, 'ASC-H': 2, 'HSIL+SCC': 2, 'AGC': 2}
+    {'ASC-US': 9, 'LSIL': 5, 'ASC-H': 2, 'HSIL+SCC': 2, 'AGC': 2}
     """
     counts = {name: max(2, round(share * n)) for name, share in POSITIVE_SHARES.items()}
     counts["ASC-US"] += n - sum(counts.values())

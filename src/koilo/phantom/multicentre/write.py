@@ -71,9 +71,10 @@ def write_cohort(out: Path, config: CohortConfig, *, workers: int = 2) -> CropSt
         _claim(out, config)
         if (out / "store.json").exists():
             log.info("%s is whole already", out)
-            return open_crop_store(out)
-        store = _draw(out, config, workers)
-        shutil.rmtree(out / _DRAWING)
+            store = open_crop_store(out)
+        else:
+            store = _draw(out, config, workers)
+        shutil.rmtree(out / _DRAWING, ignore_errors=True)
         return store
 
 
@@ -82,9 +83,9 @@ def _claim(out: Path, config: CohortConfig) -> None:
     path = out / "cohort.json"
     wanted = loads(_json(config))
     if path.exists():
-        held = loads(path.read_text(encoding="utf-8"))
+        held = _held(path)
         if held != wanted:
-            differ = ", ".join(sorted(k for k in wanted if held.get(k) != wanted[k]))
+            differ = ", ".join(sorted(k for k in {*held, *wanted} if held.get(k) != wanted.get(k)))
             raise ConfigError(
                 f"{out} holds another cohort (different: {differ}). "
                 "Give a new folder, or the settings with which this one was begun."
@@ -92,6 +93,19 @@ def _claim(out: Path, config: CohortConfig) -> None:
     elif any(path for path in out.iterdir() if not path.name.startswith(".")):
         raise ConfigError(f"{out} is not empty and holds no cohort. Give a new folder.")
     write_json(path, wanted)
+
+
+def _held(path: Path) -> dict[str, Any]:
+    try:
+        held = loads(path.read_text(encoding="utf-8"))
+        if not isinstance(held, dict):
+            raise ValueError(f"it holds {type(held).__name__}")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path} cannot be read ({error}). It says what the folder was begun for. "
+            "Put it back, or give a new folder."
+        ) from error
+    return held
 
 
 def _draw(out: Path, config: CohortConfig, workers: int) -> CropStore:
@@ -104,6 +118,8 @@ def _draw(out: Path, config: CohortConfig, workers: int) -> CropStore:
         labels = draw_labels(config, slides)
         rows = lay_rows(slides, labels)
         writer = CropStoreWriter(out, n_crops=rows.total, crop_px=config.crop_px, mpp=config.mpp)
+        if writer.begun_anew:  # marks of crops that are gone would leave them black
+            shutil.rmtree(out / _DRAWING / "done", ignore_errors=True)
         jobs = list(_crop_jobs(out, config, slides, rows, centres))
         with progress("crops", rows.total) as advance:
             for n_crops in each(draw_chunk, jobs):
