@@ -13,6 +13,7 @@ ceiling are methods of runs/stride.sh.
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,12 @@ from sklearn.preprocessing import StandardScaler
 
 from cohort_facts import ATTRIBUTES, facts_of, read_columns
 from koilo.datasets.crop_store import CropStore, open_crop_store
+from koilo.errors import ManifestError
 from koilo.evaluate.scores import auc
 from koilo.taxonomy import NEGATIVE
 from koilo.train.stages import build_model, fit_head, score_store
 from stride import cpu_plan
+from stride_page import run_script
 
 ORACLE_CELLS = 120_000
 
@@ -41,6 +44,11 @@ def main() -> None:
     parser.add_argument("--random-trunk", type=Path, metavar="OUT", help="train a head there")
     options = parser.parse_args()
     store = open_crop_store(options.folder)
+    if not store.of_split("unseen_twin"):
+        raise ManifestError(
+            f"{options.folder} has no unseen centres: these checks are of cohorts that "
+            "runs/cohort.sh drew. Give the folder of one."
+        )
     for line in facts_of(store):
         print(line)
     print(f"oracle on true attributes: AUC {oracle(store, options.top_k):.4f}")
@@ -120,4 +128,4 @@ def nothing(store: CropStore) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

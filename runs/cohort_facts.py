@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from koilo.datasets.crop_store import CropStore
+from koilo.errors import ManifestError
 from koilo.evaluate.scores import auc
 from koilo.phantom.multicentre.config import CELL_FOLDS, LABELLED_CENTRES, TRAINING_CENTRES
 from koilo.phantom.multicentre.kinds import COHORT_KINDS
@@ -44,8 +46,19 @@ def facts_of(store: CropStore) -> Iterator[str]:
 
 
 def read_columns(store: CropStore, name: str) -> Columns:
-    """A table of the cohort's truth as arrays."""
-    table = pq.read_table(store.folder / "truth" / f"{name}.parquet").to_pydict()
+    """A table of the cohort's truth as arrays.
+
+    Raises:
+        ManifestError: there is none, or it is damaged.
+    """
+    path = store.folder / "truth" / f"{name}.parquet"
+    try:
+        table = pq.read_table(path).to_pydict()
+    except (OSError, pa.ArrowException) as error:
+        raise ManifestError(
+            f"{path} cannot be read ({error}). Allowed: a folder that runs/cohort.sh or "
+            "runs/composed_cohort.py finished. Check the path or draw the cohort again."
+        ) from error
     return {column: np.array(values) for column, values in table.items()}
 
 
