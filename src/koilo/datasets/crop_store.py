@@ -31,7 +31,14 @@ from numpy.typing import NDArray
 
 from koilo.datasets.splits import refuse_shared_groups
 from koilo.errors import ManifestError
-from koilo.files import atomic_path, ensure_folder, output_errors, write_json, write_text
+from koilo.files import (
+    atomic_path,
+    ensure_folder,
+    output_errors,
+    read_csv_rows,
+    write_json,
+    write_text,
+)
 from koilo.taxonomy import fold_members
 
 FORMAT = 1
@@ -260,11 +267,8 @@ def _write_slides(path: Path, slides: Sequence[StoredSlide]) -> None:
 
 def _read_slides(path: Path) -> tuple[StoredSlide, ...]:
     names = [each.name for each in fields(StoredSlide)]
-    with open(path, encoding="utf-8-sig", newline="") as handle:
-        return tuple(
-            StoredSlide(**{name: row.get(name) or "" for name in names})
-            for row in csv.DictReader(handle)
-        )
+    _, rows = read_csv_rows(path)
+    return tuple(StoredSlide(**{name: row.get(name, "") for name in names}) for row in rows)
 
 
 def _column(table: pa.Table, name: str) -> Any:
