@@ -188,6 +188,12 @@ def test_sipakmed_crops_are_whole_cells_grouped_by_overlapping_fields(tmp_path: 
         ("LSIL+ASC-H+HSIL+SCC", 30, 20),
     ]
     assert [s.case_id for s in conversion.slides] == ["sipakmed-K/1", "sipakmed-D/9"]
+    given = SourceFacts({"Koilocytotic": "ignore", "Dyskeratotic": "HSIL"}, preparation="thinprep")
+    conversion = convert_sipakmed(tmp_path, given)
+    assert [(s.label, s.preparation) for s in conversion.slides] == [("HSIL", "thinprep")]
+    assert conversion.left_out == ("1 cells (ignored)",)
+    with pytest.raises(ManifestError, match="SIPaKMeD has no class koilocytotic"):
+        convert_sipakmed(tmp_path, SourceFacts({"koilocytotic": "LSIL"}))
     (tmp_path / "Dyskeratotic" / "1.png").unlink()
     with pytest.raises(ManifestError, match=r"row 3: Dyskeratotic/1\.png is missing"):
         convert_sipakmed(tmp_path, SourceFacts())

@@ -62,6 +62,18 @@ def test_an_unfinished_store_is_none_and_keeps_what_was_drawn(tmp_path: Path) ->
     assert other.crops.max() == 0
 
 
+def test_a_store_made_anew_and_stopped_is_no_mixture_of_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("koilo.datasets.crop_store.write_json", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write(tmp_path)
+    with pytest.raises(ManifestError, match="no whole crop store"):
+        open_crop_store(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -227,3 +227,9 @@ def test_a_start_that_does_not_fit_is_refused(manifest: Path, tmp_path: Path) ->
     )
     with pytest.raises(TrainingError, match="do not fit the trunk"):
         train_supervised(config)
+
+
+@pytest.mark.parametrize("classes", [("HSIL", "NILM"), ("NILM", "HSIL", "HSIL"), ("NILM", "CIN2")])
+def test_classes_that_would_be_measured_wrongly_are_refused(classes: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="Correct the settings of supervised"):
+        SupervisedConfig(Path("manifest.csv"), classes=classes)

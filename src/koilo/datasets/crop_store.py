@@ -36,6 +36,7 @@ from koilo.files import (
     ensure_folder,
     output_errors,
     read_csv_rows,
+    remove_file,
     write_json,
     write_text,
 )
@@ -149,6 +150,7 @@ class CropStoreWriter:
         _check(self.folder, slides, cells, len(self.crops))
         with output_errors(self.part):
             self.crops.flush()
+        remove_file(self.folder / "store.json")  # an older one would speak for a mixture
         _write_slides(self.folder / "manifest.csv", slides)
         columns = {each.name: pa.array(getattr(cells, each.name)) for each in fields(StoredCells)}
         with atomic_path(self.folder / "cells.parquet") as path:

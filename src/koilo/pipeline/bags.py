@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from koilo import __version__
-from koilo.bundle import load_bundle
+from koilo.bundle import Bundle, load_bundle
 from koilo.cells import read_crops
 from koilo.config import fingerprint
 from koilo.datasets import LabelledCell, read_cells, refuse_leaks, refuse_outside
@@ -112,7 +112,7 @@ def bags(config: BagsConfig) -> int:
                     n_failed += 1
                     log.info("%s left out: %s", entry.slide_id, " ".join(str(error).split()))
                 advance(1)
-        _finish(config, parts, bundle.sha256)
+        _finish(config, parts, bundle)
         for entry in entries:
             remove_file(_part_path(config, entry))
         with suppress(OSError):  # where it holds something else, it stays
@@ -246,7 +246,7 @@ def _some_of_each(cells: Sequence[LabelledCell], most: int) -> list[LabelledCell
 def _finish(
     config: BagsConfig,
     parts: Sequence[tuple[SlideEntry, dict[str, NDArray[Any]]]],
-    bundle_sha256: str,
+    bundle: Bundle,
 ) -> None:
     """Lay all parts into one store."""
     for entry, part in parts:
@@ -274,7 +274,8 @@ def _finish(
     facts = {
         "command": "koilo data bags",
         "koilo_version": __version__,
-        "bundle_sha256": bundle_sha256,
+        "bundle_sha256": bundle.sha256,
+        "detector_sha256": bundle.spec["sha256"]["detector.safetensors"],
         "top_k": config.top_k,
     }
     writer.finish([_stored(entry) for entry, _ in parts], cells, facts)
