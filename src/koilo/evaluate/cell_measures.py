@@ -45,7 +45,8 @@ def measure_cells(
         seed: of the draws.
 
     Raises:
-        ManifestError: ``cells`` is malformed or of other slides, or is given where there are no result folders.
+        ManifestError: ``cells`` is malformed, of other slides, or given where there are no result
+            folders.
         OutputError: a slide's cells cannot be read.
     """
     read = [slide for slide in slides if (folder / slide.slide_id / RESULT).is_file()]
@@ -136,7 +137,7 @@ def _read_lesions(path: Path, slide_ids: set[str]) -> dict[str, Boxes]:
             f"{path} cannot be read as labelled cells ({type(error).__name__}: {error}). It is a "
             f"CSV with slide_id, {', '.join(_BOX)}, label. Check the file."
         ) from error
-    if not set(found) & slide_ids:
+    if found and not set(found) & slide_ids:
         raise ManifestError(
             f"{path} has no cell of the {len(slide_ids)} judged slides. Slides without a row count "
             "as without a lesion cell. Name the cells of these slides, with their slide_id."
