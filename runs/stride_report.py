@@ -37,6 +37,8 @@ SPLITS = ("test", "unseen", "unseen_twin")
 MOVED = 0.005
 """Half a point of validation AUC: what a converged run moves less than in its last fifth."""
 DRAWS = 1000
+START = " --start nanodet_g3.safetensors"
+"""Where methods begin on a composed cohort: the built-in start has seen its cells."""
 SEEDS = 3
 """A claim on fewer seeds is provisional."""
 
@@ -122,7 +124,7 @@ def page(table: Table, converged: dict[str, bool], options: argparse.Namespace) 
         "name": options.out.stem,
         "title": f"STRIDE's claims on the {cohort} cohort (synthetic)",
         "command": f"{facts.get('made_by', 'runs/cohort.sh')} COHORT; "
-        f"runs/stride.sh COHORT OUT{' --tune' * tuned}{' --smoke' * smoke}; "
+        f"runs/stride.sh COHORT OUT{START * composed}{' --tune' * tuned}{' --smoke' * smoke}; "
         f"python runs/stride_report.py OUT --cohort COHORT{' --smoke' * smoke}",
         "commit": git_commit(),
         "data": f"{drawn} cohort of {counts} slides, seed {facts.get('seed')}",

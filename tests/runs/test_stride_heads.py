@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from transformers import ResNetConfig, ResNetModel
 from koilo.datasets.crop_store import CropStore
 from koilo.errors import ConfigError
 from koilo.mil import HEADS
-from koilo.mil.cheng import ChengRival, ChengSettings
+from koilo.mil.cheng import ChengSettings
 from tests.conftest import ROOT
 from tests.runs.toy_plan import PLAN
 
@@ -36,12 +35,11 @@ def test_each_head_and_rival_has_a_row_on_each_kind_of_features_and_is_not_made_
     store: CropStore, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = ChengSettings(steps=2, lengths=(2,), weights=1, width=8)
-    monkeypatch.setattr(stride_heads, "ChengRival", partial(ChengRival, settings=small))
+    monkeypatch.setattr(stride_heads, "ChengSettings", lambda **_: small)
     monkeypatch.setattr(stride_page, "cpu_plan", lambda **_: PLAN)
-    kinds = ["two_stage", "mean_teacher", "simclr", "swift"]
+    kinds = [*stride_heads.SMOKE_FEATURES]
     page = out / "page.json"
     arguments = [str(store.folder), str(out), "--smoke", "--page", str(page)]
-    arguments += ["--features", ",".join(kinds)]
     monkeypatch.setattr(sys, "argv", ["stride_heads.py", *arguments])
     stride_heads.main()
     told = json.loads(page.read_text())
@@ -63,7 +61,7 @@ def test_an_encoder_of_ones_own_is_a_row_without_rivals_known_by_its_weights(
     folder = tmp_path / "mine"
     ResNetModel(ResNetConfig(**sizes, layer_type="basic")).save_pretrained(folder)
     study = stride.Study(store, PLAN, out, 1, {})
-    rows = stride_heads.rows_of(study, str(folder))["rows"]
+    rows = stride_heads.rows_of(study, str(folder), ChengSettings())["rows"]
     assert [row[:2] for row in rows] == [["mine", head] for head in OWN_HEADS]
     known_by = stride_features.key_of(str(folder))
     (folder / "model.safetensors").write_bytes(b"other")
