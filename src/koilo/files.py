@@ -113,7 +113,7 @@ def read_csv_rows(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
         columns = tuple(reader.fieldnames or ())
         rows = []
         for row in reader:
-            if any(map(str.strip, row.pop(None, ()))):  # type: ignore[call-overload]
+            if any(map(str.strip, row.pop(None, ()))):
                 raise ValueError(
                     f"line {reader.line_num} has more fields than the header; a text with commas "
                     "stands in double quotes"
