@@ -15,6 +15,7 @@ from koilo.files import (
     atomic_path,
     ensure_folder,
     folder_lock,
+    read_csv_rows,
     remove_file,
     sha256_file,
     sha256_text,
@@ -136,3 +137,27 @@ def test_a_folder_is_locked_for_others_and_free_again_after_a_kill(tmp_path):
         holder.wait()
     with folder_lock(tmp_path):
         assert (tmp_path / ".koilo.lock").exists()
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_csv_is_read_as_windows_and_spreadsheets_write_it(tmp_path, ends, encoding):
+    lines = ["slide_id,note", 'ä,"a, ""b"""', "", "c,,,", "short"]
+    (tmp_path / "t.csv").write_bytes(ends.join([*lines, ""]).encode(encoding))
+    columns, rows = read_csv_rows(tmp_path / "t.csv")
+    assert columns == ("slide_id", "note")
+    assert [list(row.values()) for row in rows] == [["ä", 'a, "b"'], ["c", ""], ["short", ""]]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('id,note\na,"never closed\nb,\nc,\n', "a quote may not be closed"),
+        ("id,note,split\na,pain, bleeding,train\n", "line 2 has more fields than the header"),
+        ("id;note\na;b\n", "parted by ; and not by commas"),
+    ],
+)
+def test_a_csv_that_would_be_read_otherwise_than_meant_is_refused(tmp_path, text, said):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ValueError, match=said):
+        read_csv_rows(tmp_path / "t.csv")

@@ -62,6 +62,14 @@ def test_all_that_is_wrong_stands_in_one_line(tmp_path):
         assert part in message
 
 
+def test_a_quote_that_is_never_closed_swallows_no_slides(tmp_path):
+    (tmp_path / "m.csv").write_text(
+        'slide_id,path,history\na,a.svs,"no complaints\nb,b.svs,\nc,c.svs,\n'
+    )
+    with pytest.raises(ManifestError, match="quote may not be closed"):
+        read_manifest(tmp_path / "m.csv")
+
+
 @pytest.mark.parametrize("content", [b"", b"path\na.svs\n", b"\xff\xfe\x00broken"])
 def test_what_is_no_manifest_is_refused_with_what_one_is(tmp_path, content):
     (tmp_path / "m.csv").write_bytes(content)

@@ -1,9 +1,11 @@
-"""Atomic writes, hashes and locks: a file with its final name is whole."""
+"""Atomic writes, hashes, locks, rows of a CSV: a file with its final name is whole."""
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -92,6 +94,36 @@ def ensure_folder(path: Path) -> Path:
         finally:
             probe.unlink(missing_ok=True)
     return path
+
+
+def read_csv_rows(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
+    """Columns and rows of a UTF-8 CSV, with or without a byte-order mark; blank lines count not.
+
+    A field that a short row lacks is empty.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not UTF-8, not parted by commas, a quote is never closed, or a row has
+            more fields than the header: what such a row says would stand in the wrong columns.
+    """
+    reader = csv.DictReader(
+        io.StringIO(path.read_text(encoding="utf-8-sig")), restval="", strict=True
+    )
+    try:
+        columns = tuple(reader.fieldnames or ())
+        rows = []
+        for row in reader:
+            if any(map(str.strip, row.pop(None, ()))):
+                raise ValueError(
+                    f"line {reader.line_num} has more fields than the header; a text with commas "
+                    "stands in double quotes"
+                )
+            rows.append(row)
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num}: {error}; a quote may not be closed") from error
+    if len(columns) == 1 and ";" in columns[0]:
+        raise ValueError("its columns are parted by ; and not by commas")
+    return columns, rows
 
 
 def sha256_file(path: Path) -> str:

@@ -7,12 +7,12 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from koilo.errors import ManifestError
-from koilo.files import sha256_text, write_text
+from koilo.files import read_csv_rows, sha256_text, write_text
 
 SLIDE_SUFFIXES = frozenset({".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".mrxs", ".scn"}) | {
     ".bif",
@@ -89,14 +89,13 @@ def read_manifest(path: Path) -> tuple[SlideEntry, ...]:
         ManifestError: naming every row and column that is wrong, in one line.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        columns, rows = read_csv_rows(path)
+    except (OSError, ValueError) as error:
         raise ManifestError(
             f"{path} cannot be read as a manifest ({error}). A manifest is a UTF-8 CSV with "
             "slide_id and path. Check the file."
         ) from error
-    rows = csv.DictReader(io.StringIO(text))
-    missing = {"slide_id", "path"} - set(rows.fieldnames or ())
+    missing = {"slide_id", "path"} - set(columns)
     if missing:
         raise ManifestError(
             f"{path} has no column {' and '.join(sorted(missing))}. A manifest is a CSV with "
@@ -185,6 +184,11 @@ def slide_id_of(relative: Path) -> str:
         return text
     cut = text.encode("utf-8", "replace")[: _LONGEST_BYTES - 9].decode("utf-8", "ignore")
     return f"{cut}~{sha256_text(text)[:8]}"
+
+
+def given_slide_id(row: Mapping[str, str]) -> str:
+    """The id that a row gives, NFC, since programs write the same letters in two ways; or empty."""
+    return unicodedata.normalize("NFC", row["slide_id"].strip())
 
 
 def _has_suffix(path: Path) -> bool:
@@ -279,10 +283,10 @@ def _is_dicom_folder(path: Path) -> bool:
     }
 
 
-def _entry(row: dict[str, str | None], folder: Path) -> tuple[SlideEntry | None, list[str]]:
-    values = {name: (row.get(name) or "").strip() or None for name in COLUMNS}
+def _entry(row: dict[str, str], folder: Path) -> tuple[SlideEntry | None, list[str]]:
+    values = {name: row.get(name, "").strip() or None for name in COLUMNS}
     wrong: list[str] = []
-    slide_id = unicodedata.normalize("NFC", values["slide_id"] or "")
+    slide_id = given_slide_id(row)
     if not slide_id.strip(". ") or _FORBIDDEN.search(slide_id):
         wrong.append(f"slide_id '{slide_id}' is empty or holds one of / \\ : * ? \" < > |")
     if len(slide_id.encode("utf-8", "replace")) > _LONGEST_BYTES:

@@ -188,6 +188,12 @@ def test_sipakmed_crops_are_whole_cells_grouped_by_overlapping_fields(tmp_path: 
         ("LSIL+ASC-H+HSIL+SCC", 30, 20),
     ]
     assert [s.case_id for s in conversion.slides] == ["sipakmed-K/1", "sipakmed-D/9"]
+    given = SourceFacts({"Koilocytotic": "ignore", "Dyskeratotic": "HSIL"}, preparation="thinprep")
+    conversion = convert_sipakmed(tmp_path, given)
+    assert [(s.label, s.preparation) for s in conversion.slides] == [("HSIL", "thinprep")]
+    assert conversion.left_out == ("1 cells (ignored)",)
+    with pytest.raises(ManifestError, match="SIPaKMeD has no class koilocytotic"):
+        convert_sipakmed(tmp_path, SourceFacts({"koilocytotic": "LSIL"}))
     (tmp_path / "Dyskeratotic" / "1.png").unlink()
     with pytest.raises(ManifestError, match=r"row 3: Dyskeratotic/1\.png is missing"):
         convert_sipakmed(tmp_path, SourceFacts())
@@ -223,6 +229,7 @@ def test_cells_are_read_as_they_were_written(tmp_path: Path) -> None:
         ("a,1,1,0,1,NILM,", "no area"),
         ("a,1,1,nan,1,NILM,", "no area"),
         ("a,1,1,1,1,CIN2,", "'CIN2' is not a class"),
+        ("a,1,1,1,1", "'' is not a class"),
     ],
 )
 def test_a_wrong_row_of_cells_is_named(tmp_path: Path, row: str, said: str) -> None:
@@ -230,3 +237,13 @@ def test_a_wrong_row_of_cells_is_named(tmp_path: Path, row: str, said: str) -> N
     path.write_text(f"slide_id,x_px0,y_px0,w_px0,h_px0,label,block\na,1,1,1,1,NILM,\n{row}\n")
     with pytest.raises(ManifestError, match=f"row 3: .*{said}"):
         read_cells(path, ["a"])
+
+
+def test_a_cell_finds_its_slide_however_its_letters_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "cells.csv"
+    decomposed = "e\u0301 1"  # as macOS writes it; the manifest's ids are composed
+    path.write_text(
+        f"slide_id,x_px0,y_px0,w_px0,h_px0,label\n {decomposed},1,1,1,1, HSIL \n", "utf-8"
+    )
+    [cell] = read_cells(path, ["\u00e9 1"])
+    assert (cell.slide_id, cell.label) == ("\u00e9 1", "HSIL")

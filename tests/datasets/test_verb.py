@@ -9,7 +9,7 @@ import pytest
 from koilo.cli import main
 from koilo.datasets.cells_csv import read_cells
 from koilo.datasets.verb import DATASETS, DataConfig, data
-from koilo.errors import ConfigError
+from koilo.errors import ConfigError, ManifestError
 from koilo.manifest import read_manifest
 from tests.datasets.conftest import write_picture
 
@@ -54,6 +54,21 @@ def test_crop_stores_do_not_show_yet() -> None:
 def test_all_wrong_settings_are_named_in_one_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"sipakmed.*split_by.*preparation.*mpp"):
         DataConfig("sipakmet", tmp_path, tmp_path, split_by="x", preparation="smear", mpp=50)
+
+
+@pytest.mark.parametrize("given", [{"mpp": 0.2}, {"labels": {"SCC": "HSIL"}}, {"box_um": 30.0}])
+def test_what_cric_says_itself_cannot_be_given(given: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="cannot be given to cric"):
+        DataConfig("cric", Path("x"), Path("y"), **given)  # type: ignore[arg-type]
+
+
+def test_a_label_for_a_class_that_a_set_does_not_have_is_refused(tmp_path: Path) -> None:
+    write_picture(tmp_path / "light_dysplastic" / "a.png")
+    write_picture(tmp_path / "LSIL" / "a.png")
+    for name in ("herlev", "mendeley_lbc"):
+        config = DataConfig(name, tmp_path, tmp_path / "out", labels={"light": "ASC-US"})
+        with pytest.raises(ManifestError, match="has no class light"):
+            data(config)
 
 
 def test_cric_and_the_generic_formats_give_manifests_of_one_form(tmp_path: Path) -> None:

@@ -66,6 +66,13 @@ def test_cells_are_matched_with_their_truth_and_ranked_both_ways(study: Evaluate
     assert "leads among its 32" in (study.out / "evaluation.md").read_text()
 
 
+def test_cells_of_other_slides_are_refused(study: EvaluateConfig, tmp_path: Path) -> None:
+    path = tmp_path / "cells.csv"
+    path.write_text(path.read_text().replace("\na,", "\nother,"))
+    with pytest.raises(ManifestError, match="no cell of the 2 judged slides"):
+        evaluate(study)
+
+
 def test_cells_that_are_malformed_or_have_no_results_are_refused(
     study: EvaluateConfig, tmp_path: Path
 ) -> None:

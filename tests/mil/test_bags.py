@@ -47,6 +47,13 @@ def test_a_bag_keeps_its_cells_in_order_and_reads_what_is_asked() -> None:
     np.testing.assert_allclose(np.exp(only.x[0, 3:]), bag_set().probabilities[0], rtol=1e-5)
 
 
+def test_labels_count_as_the_class_that_contains_them_and_bags_without_one_stay_out() -> None:
+    labels = ("HSIL", "", "ASC-US+SCC")
+    bags = replace(bag_set(), labels=labels, splits=("train",) * 3)
+    read = bags.bags("log_p", ("NILM", "ASC-US", "HSIL+SCC"), "train")
+    assert [(bag.bag_id, bag.label) for bag in read] == [("a", 2), ("ç", 2)]
+
+
 def test_labels_outside_the_classes_and_empty_bags_are_refused() -> None:
     with pytest.raises(ManifestError, match="LSIL"):
         bag_set().bags("log_p", ("NILM", "HSIL"), "train")

@@ -96,6 +96,54 @@ def test_a_stopped_run_reads_no_slide_twice(manifest, bundle, tmp_path, monkeypa
     assert len(open_crop_store(tmp_path).slides) == 2
 
 
+def test_a_label_that_was_mended_after_a_stop_is_the_one_that_counts(
+    slides, bundle, tmp_path, monkeypatch
+) -> None:
+    path = tmp_path / "manifest.csv"
+    write_manifest(path, [SlideEntry("lesion", slides["lesion"], label="HSIL", split="train")])
+    write_cells(tmp_path / "cells.csv", [cell(5, 5, "LSIL")])
+    settings = config(path, tmp_path / "out", bundle)
+    monkeypatch.setattr(bags_part, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        bags(settings)
+    monkeypatch.undo()
+    write_cells(tmp_path / "cells.csv", [cell(5, 5, "HSIL")])
+    assert bags(settings) == 0
+    made = open_crop_store(tmp_path / "out")
+    assert made.cells.given[made.labelled("train")].tolist() == ["HSIL"]
+
+
+def test_what_is_left_out_or_assumed_is_said(slides, bundle, tmp_path, caplog) -> None:
+    path = tmp_path / "manifest.csv"
+    rows = [
+        SlideEntry("lesion", slides["lesion"], label="HSIL"),
+        SlideEntry("normal", slides["normal"], label="NILM", split="train"),
+        SlideEntry("blank", slides["blank"], label="NILM", split="train"),
+    ]
+    write_manifest(path, rows)
+    write_cells(tmp_path / "cells.csv", [cell(90_000, 5, "NILM", "normal")])
+    with caplog.at_level("INFO", "koilo"):
+        assert bags(config(path, tmp_path / "out", bundle)) == 1
+    assert [slide.slide_id for slide in open_crop_store(tmp_path / "out").slides] == ["lesion"]
+    for said in (
+        "blank left out: no cell was found",
+        "normal left out: 1 of the 1 labelled cells of normal lie outside",
+        "1 slides have no split and are for train, such as lesion",
+    ):
+        assert said in caplog.text
+
+
+def test_one_picture_in_two_splits_is_refused(slides, bundle, tmp_path) -> None:
+    path = tmp_path / "manifest.csv"
+    rows = [
+        SlideEntry(name, slides["lesion"], label="HSIL", split=split)
+        for name, split in (("a", "train"), ("b", "test"))
+    ]
+    write_manifest(path, rows)
+    with pytest.raises(ManifestError, match=r"leak: picture .* in test and train"):
+        bags(config(path, tmp_path / "out", bundle))
+
+
 def test_no_cell_at_all_is_one_clear_line(slides, bundle, tmp_path) -> None:
     path = tmp_path / "manifest.csv"
     write_manifest(path, [SlideEntry("blank", slides["blank"], label="NILM", split="train")])

@@ -72,6 +72,35 @@ def test_a_case_in_train_and_validation_is_refused(manifest: Path) -> None:
         parted(manifest)
 
 
+def test_one_slide_without_a_case_hides_no_leak(manifest: Path) -> None:
+    manifest.write_text(manifest.read_text().replace("c2", "c0").replace("c1", ""))
+    with pytest.raises(ManifestError, match="case c0 in train and validation"):
+        parted(manifest)
+
+
+def test_a_case_in_train_and_in_a_split_that_is_not_touched_is_refused(manifest: Path) -> None:
+    manifest.write_text(manifest.read_text().replace("c3", "c0"))
+    with pytest.raises(ManifestError, match="case c0 in train and unused"):
+        parted(manifest)
+
+
+def test_a_held_out_split_written_with_a_capital_is_not_learnt_from(manifest: Path) -> None:
+    manifest.write_text(manifest.read_text().replace(",test", ",Test"))
+    with pytest.raises(ManifestError, match="split Test, which would be learnt from"):
+        parted(manifest)
+
+
+@pytest.mark.parametrize("place", [{"x_px0": 9000.0}, {"y_px0": -300.0}])
+def test_cells_outside_their_slide_are_refused(manifest: Path, place: dict[str, float]) -> None:
+    slides = read_labelled(manifest, validation="validation", unused=("test",))
+    (entry, (first, *others)), *_ = slides.train
+    moved = [(entry, (replace(first, **place), *others))]
+    with pytest.raises(ManifestError, match="1 of the 2 labelled cells of f0 lie outside"):
+        read_patches(moved, ("NILM", "HSIL"), mpp=MPP, size_px=48)
+    with pytest.raises(ManifestError, match="outside its 160 x 120 px"):
+        read_scenes(moved, mpp=MPP)
+
+
 def test_scenes_hold_the_cells_where_they_lie(manifest: Path) -> None:
     slides = read_labelled(manifest, validation="validation", unused=("test",))
     scene = read_scenes(slides.train, mpp=1.0)[0]
@@ -198,3 +227,9 @@ def test_a_start_that_does_not_fit_is_refused(manifest: Path, tmp_path: Path) ->
     )
     with pytest.raises(TrainingError, match="do not fit the trunk"):
         train_supervised(config)
+
+
+@pytest.mark.parametrize("classes", [("HSIL", "NILM"), ("NILM", "HSIL", "HSIL"), ("NILM", "CIN2")])
+def test_classes_that_would_be_measured_wrongly_are_refused(classes: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="Correct the settings of supervised"):
+        SupervisedConfig(Path("manifest.csv"), classes=classes)

@@ -25,7 +25,7 @@ from koilo.evaluate.operating_point import lock_threshold
 from koilo.pipeline import load_models
 from koilo.train import LoopConfig
 from koilo.train.joint import Classes
-from koilo.train.on_store import SwiftConfig, train_swift
+from koilo.train.on_store import SwiftConfig, refuse_other_cut, train_swift
 from koilo.train.recipes.swift import SwiftSettings
 from koilo.train.stages import NetConfig, build_model, score_store, train_swift_stage
 from tests.conftest import ROOT
@@ -194,6 +194,23 @@ def test_what_only_a_later_stage_would_miss_is_refused_before_the_first(
         with pytest.raises(TrainingError, match=said):
             train_swift(replace(config, out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"top_k": 3}, "keeps 3 cells of a slide where settings.top_k is 4"),
+        ({"detector_sha256": "0" * 64}, "not found by the detector of bundle cytology"),
+    ],
+)
+def test_a_store_whose_bags_are_not_what_will_be_screened_is_refused(
+    store: CropStore, facts: dict[str, object], said: str
+) -> None:
+    source = load_bundle("cytology")
+    own = {"top_k": 4, "detector_sha256": source.spec["sha256"]["detector.safetensors"]}
+    refuse_other_cut(replace(store, facts=own), source, 4)
+    with pytest.raises(TrainingError, match=said):
+        refuse_other_cut(replace(store, facts={**own, **facts}), source, 4)
 
 
 def emptied(store: CropStore, folder: Path) -> Path:

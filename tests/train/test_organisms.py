@@ -63,6 +63,23 @@ def test_from_phantom_crops_to_a_head(tmp_path: Path, monkeypatch: pytest.Monkey
     from koilo.train.recipes import organisms
 
     monkeypatch.setattr(organisms, "training_bank", lambda seed: draw_bank((seed,), 90, workers=1))
+    locked_on: list[float] = []
+
+    def lock(p: np.ndarray, holds: np.ndarray, specificity: float) -> list[float]:
+        thresholds = lock_thresholds(p, holds, specificity)
+        locked_on.extend(p[0].tolist())
+        return thresholds
+
+    monkeypatch.setattr(organisms, "lock_thresholds", lock)
+    seen: list[np.ndarray] = []
+    draw = organisms.draw_organism_cells
+
+    def keep(*arguments: object) -> OrganismCells:
+        found = draw(*arguments)  # type: ignore[arg-type]
+        seen.append(found.features)
+        return found
+
+    monkeypatch.setattr(organisms, "draw_organism_cells", keep)
     config = OrganismsConfig(
         tmp_path / "run", train_centres=1, locking_centres=1, unseen_centres=1, crops=6, batch=4,
         loop=replace(LOOP, steps=2),
@@ -81,6 +98,7 @@ def test_from_phantom_crops_to_a_head(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "drawn" in made.card.split("## Organisms")[1]
     reader = load_organisms(made)
     assert reader.names == ORGANISM_NAMES
+    assert reader.predict(seen[1])[0].tolist() == locked_on  # of the weights that it holds
 
 
 def test_a_threshold_is_the_lowest_that_holds_the_share() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from koilo.errors import ManifestError
-from koilo.files import write_text
+from koilo.files import read_csv_rows, write_text
+from koilo.manifest import given_slide_id
 from koilo.taxonomy import fold_members
 
 COLUMNS = ("slide_id", "x_px0", "y_px0", "w_px0", "h_px0", "label", "block", "fine")
@@ -41,14 +42,13 @@ def read_cells(path: Path, slide_ids: Collection[str]) -> tuple[LabelledCell, ..
         ManifestError: naming the rows that are wrong, in one line.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        columns, rows = read_csv_rows(path)
+    except (OSError, ValueError) as error:
         raise ManifestError(
             f"{path} cannot be read as a list of cells ({error}). It is a UTF-8 CSV with "
             f"{', '.join(_NEEDED)}. Check the file."
         ) from error
-    rows = csv.DictReader(io.StringIO(text))
-    missing = set(_NEEDED) - set(rows.fieldnames or ())
+    missing = set(_NEEDED) - set(columns)
     if missing:
         raise ManifestError(
             f"{path} has no column {', '.join(sorted(missing))}. A list of cells needs "
@@ -75,6 +75,27 @@ def write_cells(path: Path, cells: Iterable[LabelledCell]) -> None:
     write_text(path, buffer.getvalue())
 
 
+def refuse_outside(slide_id: str, size_px0: tuple[int, int], cells: Sequence[LabelledCell]) -> None:
+    """Refuse cells whose middle lies outside their slide: they are another's, or not in level 0.
+
+    Raises:
+        ManifestError: naming how many, and the first.
+    """
+    width, height = size_px0
+    outside = [
+        cell
+        for cell in cells
+        if not 0 <= cell.x_px0 + cell.w_px0 / 2 <= width
+        or not 0 <= cell.y_px0 + cell.h_px0 / 2 <= height
+    ]
+    if outside:
+        raise ManifestError(
+            f"{len(outside)} of the {len(cells)} labelled cells of {slide_id} lie outside its "
+            f"{width} x {height} px, such as at {outside[0].x_px0:g}, {outside[0].y_px0:g}. "
+            "Places are in pixels of level 0, from the top left. Mend cells.csv."
+        )
+
+
 def refuse(path: Path, problems: list[str], allowed: str) -> None:
     """Raise one ManifestError over all ``problems`` of a file, the first eight shown.
 
@@ -88,14 +109,15 @@ def refuse(path: Path, problems: list[str], allowed: str) -> None:
 
 
 def _cell(row: dict[str, str], known: set[str]) -> LabelledCell:
-    if row["slide_id"] not in known:
-        raise ValueError(f"slide {row['slide_id']!r} is not in the manifest")
+    slide_id = given_slide_id(row)
+    if slide_id not in known:
+        raise ValueError(f"slide {slide_id!r} is not in the manifest")
     try:
         x, y, w, h = (float(row[name]) for name in _BOX)
-    except (TypeError, ValueError):
+    except ValueError:
         raise ValueError("its box is not four numbers") from None
     if not all(map(math.isfinite, (x, y, w, h))) or w <= 0 or h <= 0:
         raise ValueError(f"its box {x:g}, {y:g}, {w:g}, {h:g} has no area")
-    fold_members(row["label"])
-    more = (row.get("block") or "", row.get("fine") or "")
-    return LabelledCell(row["slide_id"], x, y, w, h, row["label"], *more)
+    label, block, fine = (row.get(name, "").strip() for name in ("label", "block", "fine"))
+    fold_members(label)
+    return LabelledCell(slide_id, x, y, w, h, label, block, fine)

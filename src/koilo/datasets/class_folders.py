@@ -53,6 +53,18 @@ def pictures_by_class(
     return found
 
 
+def refuse_unknown(set_name: str, own: Collection[str], given: Collection[str]) -> None:
+    """Refuse labels for classes that a set does not have: they would do nothing.
+
+    Raises:
+        ManifestError: naming them and the set's own.
+    """
+    if unknown := sorted(set(given) - set(own)):
+        raise ManifestError(
+            f"{set_name} has no class {', '.join(unknown)}. It has {', '.join(own)}. Mend --labels."
+        )
+
+
 def label_of(name: str, own: Mapping[str, str], given: Mapping[str, str]) -> str | None:
     """Bethesda class of one of a set's classes; the user's mapping wins; None is to be left out.
 

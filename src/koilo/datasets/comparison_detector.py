@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from koilo.datasets.class_folders import refuse_unknown
 from koilo.datasets.coco import read_coco
 from koilo.datasets.conversion import Conversion, SourceFacts, require_folder
 from koilo.datasets.labels import IGNORE
@@ -54,6 +55,7 @@ def convert_comparison_detector(source: Path, facts: SourceFacts) -> Conversion:
             f"{source} holds neither train.json nor test.json. ComparisonDetector is these and the "
             "pictures in train/ and test/. Name the folder that holds them."
         )
+    refuse_unknown("ComparisonDetector", LABELS, facts.labels)
     own = replace(facts, labels=LABELS | dict(facts.labels))
     own = replace(own, centre=facts.centre or "ComparisonDetector")
     slides, cells, left = [], [], []

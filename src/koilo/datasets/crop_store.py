@@ -36,6 +36,7 @@ from koilo.files import (
     atomic_path,
     ensure_folder,
     output_errors,
+    read_csv_rows,
     remove_file,
     write_json,
     write_text,
@@ -277,11 +278,8 @@ def _write_slides(path: Path, slides: Sequence[StoredSlide]) -> None:
 
 def _read_slides(path: Path) -> tuple[StoredSlide, ...]:
     names = [each.name for each in fields(StoredSlide)]
-    with open(path, encoding="utf-8-sig", newline="") as handle:
-        return tuple(
-            StoredSlide(**{name: row.get(name) or "" for name in names})
-            for row in csv.DictReader(handle)
-        )
+    _, rows = read_csv_rows(path)
+    return tuple(StoredSlide(**{name: row.get(name, "") for name in names}) for row in rows)
 
 
 def _column(table: pa.Table, name: str) -> Any:
@@ -306,5 +304,6 @@ def _left_by_a_killed_finish(folder: Path) -> bool:
 
 def _reserve(path: Path) -> None:
     """Take the file's whole room now: a full disk would later kill whoever writes to its map."""
-    with open(path, "rb+") as handle:
-        os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
+    if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+        with open(path, "rb+") as handle:
+            os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from koilo.datasets.cells_csv import LabelledCell
-from koilo.datasets.class_folders import label_of, pictures_by_class
+from koilo.datasets.class_folders import label_of, pictures_by_class, refuse_unknown
 from koilo.datasets.conversion import Conversion, SourceFacts, unique_ids
 from koilo.manifest import SlideEntry
 from koilo.slides import open_slide
@@ -45,9 +45,10 @@ def convert_herlev(source: Path, facts: SourceFacts) -> Conversion:
         facts: labels that win over ours, pixel size, centre.
 
     Raises:
-        ManifestError: ``source`` has none of the folders, or a label is no class.
+        ManifestError: ``source`` has none of the folders, or a label is no class or of none.
         SlideOpenError: a picture is damaged.
     """
+    refuse_unknown("Herlev", LABELS, facts.labels)
     found = pictures_by_class(
         source,
         _SPELLINGS,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from koilo.datasets.class_folders import label_of, pictures_by_class
+from koilo.datasets.class_folders import label_of, pictures_by_class, refuse_unknown
 from koilo.datasets.conversion import Conversion, SourceFacts, unique_ids
 from koilo.manifest import SlideEntry
 
@@ -39,8 +39,9 @@ def convert_mendeley_lbc(source: Path, facts: SourceFacts) -> Conversion:
         facts: labels that win over ours, and pixel size, which the set does not give.
 
     Raises:
-        ManifestError: ``source`` has none of the folders, or a label is no class.
+        ManifestError: ``source`` has none of the folders, or a label is no class or of none.
     """
+    refuse_unknown("Mendeley LBC", LABELS, facts.labels)
     found = pictures_by_class(
         source,
         FOLDERS,

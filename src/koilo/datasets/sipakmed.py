@@ -11,6 +11,7 @@ import csv
 from pathlib import Path
 
 from koilo.datasets.cells_csv import LabelledCell, refuse
+from koilo.datasets.class_folders import label_of, refuse_unknown
 from koilo.datasets.conversion import Conversion, SourceFacts, require_folder, unique_ids
 from koilo.errors import ManifestError
 from koilo.manifest import SlideEntry
@@ -32,10 +33,11 @@ def convert_sipakmed(source: Path, facts: SourceFacts) -> Conversion:
 
     Args:
         source: folder with ``cells.csv`` (image, label, source_field, group) and the crops.
-        facts: ``mpp`` and ``centre``; the set itself gives no pixel size.
+        facts: labels that win over ours, centre, and pixel size, which the set does not give.
 
     Raises:
-        ManifestError: ``source`` is not this set, or an image is missing.
+        ManifestError: ``source`` is not this set, an image is missing, or a label is no class or
+            of none.
     """
     require_folder(source, "SIPaKMeD is a folder with cells.csv and the crops it names.")
     path = source / "cells.csv"
@@ -47,12 +49,15 @@ def convert_sipakmed(source: Path, facts: SourceFacts) -> Conversion:
         if row["label"] not in LABELS or not (source / row["image"]).is_file()
     ]
     refuse(path, problems, f"Labels are {', '.join(LABELS)}; every image must be there.")
+    refuse_unknown("SIPaKMeD", LABELS, facts.labels)
     slides, cells = [], []
     for row in rows:
         slide_id, image = ids[row["image"]], source / row["image"]
+        label = label_of(row["label"], LABELS, facts.labels)
+        if label is None:
+            continue
         with open_slide(image) as slide:
             width, height = slide.dimensions
-        label = facts.labels.get(row["label"], LABELS[row["label"]])
         slides.append(
             SlideEntry(
                 slide_id,
@@ -61,11 +66,12 @@ def convert_sipakmed(source: Path, facts: SourceFacts) -> Conversion:
                 centre=facts.centre or "SIPaKMeD",
                 label=label,
                 mpp=facts.mpp,
-                preparation="conventional",
+                preparation=facts.preparation or "conventional",
             )
         )
         cells.append(LabelledCell(slide_id, 0, 0, width, height, label, row["group"]))
-    return Conversion(tuple(slides), tuple(cells))
+    n_left = len(rows) - len(cells)
+    return Conversion(tuple(slides), tuple(cells), (f"{n_left} cells (ignored)",) if n_left else ())
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -71,6 +71,10 @@ class DataConfig:
                             f"{', '.join(ALLOWED['preparation'])})")  # fmt: skip
         if self.mpp is not None and not 0.05 <= self.mpp <= 4:
             problems.append(f"mpp is {self.mpp:g} (allowed: 0.05 to 4)")
+        facts, unsaid = vars(self), vars(SourceFacts())
+        given = [name for name, value in unsaid.items() if facts[name] != value]
+        if self.name == "cric" and given:
+            problems.append(f"{', '.join(given)} cannot be given to cric, which says it itself")
         if self.box_um <= 0 or self.block_size < 1:
             problems.append("box_um must be above 0 and block_size 1 or more")
         if problems:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +14,8 @@ from koilo.errors import ManifestError
 from koilo.evaluate.detection import HIT_UM, match_centres
 from koilo.evaluate.ranking import TOP, RankedSlide, precision_by_class, top_k_recall
 from koilo.evaluate.slide_scores import SlideScore
+from koilo.files import read_csv_rows
+from koilo.manifest import given_slide_id
 from koilo.results import RESULT, read_slide_result
 from koilo.taxonomy import NEGATIVE, fold_members
 from koilo.types import Cell, SlideResult
@@ -45,7 +45,8 @@ def measure_cells(
         seed: of the draws.
 
     Raises:
-        ManifestError: ``cells`` is malformed, or is given where there are no result folders.
+        ManifestError: ``cells`` is malformed, of other slides, or given where there are no result
+            folders.
         OutputError: a slide's cells cannot be read.
     """
     read = [slide for slide in slides if (folder / slide.slide_id / RESULT).is_file()]
@@ -59,7 +60,7 @@ def measure_cells(
     results = {slide.slide_id: read_slide_result(folder / slide.slide_id) for slide in read}
     values: dict[str, Any] = {"mismatch": _mismatch(read, results)}
     if cells is not None:
-        values |= _against_truth(read, results, _read_lesions(cells), draws, seed)
+        values |= _against_truth(read, results, _read_lesions(cells, {*results}), draws, seed)
     return values
 
 
@@ -122,17 +123,23 @@ def _lesion(cell: Cell) -> float:
     return 1 - cell.probabilities.get(NEGATIVE, 1.0)
 
 
-def _read_lesions(path: Path) -> dict[str, Boxes]:
+def _read_lesions(path: Path, slide_ids: set[str]) -> dict[str, Boxes]:
     """The boxes (n, 4) of lesion cells by slide; a fold with NILM in it is no certain lesion."""
     try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
-        found: dict[str, list[list[float]]] = defaultdict(list)
+        _, rows = read_csv_rows(path)
+        found: dict[str, list[list[float]]] = {}
         for row in rows:
-            if NEGATIVE not in fold_members(row["label"]):
-                found[row["slide_id"]].append([float(row[name]) for name in _BOX])
-    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+            boxes = found.setdefault(given_slide_id(row), [])
+            if NEGATIVE not in fold_members(row["label"].strip()):
+                boxes.append([float(row[name]) for name in _BOX])
+    except (OSError, KeyError, ValueError) as error:
         raise ManifestError(
             f"{path} cannot be read as labelled cells ({type(error).__name__}: {error}). It is a "
             f"CSV with slide_id, {', '.join(_BOX)}, label. Check the file."
         ) from error
-    return {slide_id: np.array(boxes) for slide_id, boxes in found.items()}
+    if found and not set(found) & slide_ids:
+        raise ManifestError(
+            f"{path} has no cell of the {len(slide_ids)} judged slides. Slides without a row count "
+            "as without a lesion cell. Name the cells of these slides, with their slide_id."
+        )
+    return {slide_id: np.array(boxes).reshape(-1, 4) for slide_id, boxes in found.items()}

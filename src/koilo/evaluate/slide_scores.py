@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from koilo.errors import ManifestError
-from koilo.manifest import SlideEntry
+from koilo.files import read_csv_rows
+from koilo.manifest import SlideEntry, given_slide_id
 from koilo.results import RESULT, SLIDES_CSV, read_slide_result
 from koilo.taxonomy import NEGATIVE, fold_members
 from koilo.types import SlideResult
@@ -220,13 +219,13 @@ def _of_result(result: SlideResult) -> SlideScore:
 
 def _read_table(path: Path) -> tuple[SlideScore, ...]:
     try:
-        rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
-        columns = set(rows.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        names, rows = read_csv_rows(path)
+    except (OSError, ValueError) as error:
         raise ManifestError(
             f"{path} cannot be read as scores ({error}). Name a results folder of koilo or a UTF-8 "
             f"CSV with {', '.join(_SCORE_COLUMNS)}. Check the path."
         ) from error
+    columns = set(names)
     is_table = columns.issuperset(_TABLE_COLUMNS)
     missing = sorted(set(_SCORE_COLUMNS) - columns)
     if missing and not is_table:
@@ -254,7 +253,8 @@ def _read_table(path: Path) -> tuple[SlideScore, ...]:
 
 def _of_row(row: Mapping[str, Any], is_table: bool) -> SlideScore:
     """One row; the label of a results table is the program's own and no truth."""
-    if not (row["slide_id"] or "").strip():
+    slide_id = given_slide_id(row)
+    if not slide_id:
         raise ValueError("slide_id is empty")
     p_positive = _share(row, "p_positive")
     named = {name[2:]: name for name in row if name and name.startswith("p_")}
@@ -264,7 +264,7 @@ def _of_row(row: Mapping[str, Any], is_table: bool) -> SlideScore:
         fold_members(name)
     reason = (row.get("error") or row.get("image_quality") or "") if is_table else ""
     return SlideScore(
-        row["slide_id"].strip(),
+        slide_id,
         label=None if is_table else (row["label"] or "").strip() or None,
         p_positive=p_positive,
         threshold=_share(row, "threshold"),

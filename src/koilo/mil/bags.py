@@ -16,6 +16,7 @@ from torch import Tensor
 
 from koilo.errors import ManifestError
 from koilo.files import write_bytes
+from koilo.taxonomy import fold_members, most_severe
 
 INPUTS = ("features", "log_p", "both")
 """What a head may read of a cell: features of the trunk, log p of the classes, or both."""
@@ -91,25 +92,44 @@ class BagSet:
     """case, block or centre: what must not lie in two splits"""
 
     def bags(self, inputs: str, classes: Sequence[str], split: str) -> list[Bag]:
-        """The bags of one split as a head reads them.
+        """The labelled bags of one split as a head reads them.
+
+        A label counts as the class that contains it (HSIL as HSIL+SCC), one of several classes as
+        its most severe.
 
         Raises:
-            ManifestError: a label is not in ``classes``, or a bag holds no cell.
+            ManifestError: a label has no place in ``classes``, or a bag holds no cell.
         """
-        chosen = [i for i, name in enumerate(self.splits) if name == split]
-        wrong = sorted({self.labels[i] for i in chosen} - set(classes))
+        chosen = [i for i, name in enumerate(self.splits) if name == split and self.labels[i]]
+        numbers = {self.labels[i]: _class_number(self.labels[i], classes) for i in chosen}
+        wrong = sorted(name for name, number in numbers.items() if number is None)
         empty = [self.bag_ids[i] for i in chosen if len(self.rows[i]) == 0]
         if wrong or empty:
             raise ManifestError(
                 f"Bags of split {split} cannot be used: labels {', '.join(wrong) or 'fine'}; "
                 f"without a cell: {', '.join(empty[:5]) or 'none'}. Allowed labels: "
-                f"{', '.join(classes)}; every bag needs a cell. Correct the bag file."
+                f"{', '.join(classes)}, and what they contain; every bag needs a cell. Correct "
+                "--classes or the bag file."
             )
         x = head_inputs(self.features, self.probabilities, inputs)  # (M, D')
         return [
-            Bag(self.bag_ids[i], x[self.rows[i]], list(classes).index(self.labels[i]))
-            for i in chosen
+            Bag(self.bag_ids[i], x[self.rows[i]], int(numbers[self.labels[i]] or 0)) for i in chosen
         ]
+
+
+def _class_number(label: str, classes: Sequence[str]) -> int | None:
+    """Place of a label among slide classes; None where it has none."""
+    if label in classes:
+        return list(classes).index(label)
+    try:
+        for name in (label, most_severe(fold_members(label))):
+            members = set(fold_members(name))
+            homes = [i for i, each in enumerate(classes) if members <= set(fold_members(each))]
+            if homes:
+                return homes[0]
+    except ValueError:  # one of them is no class of Bethesda's
+        return None
+    return None
 
 
 def write_bags(path: Path, bags: BagSet) -> None:

@@ -3,8 +3,8 @@
 A bundle's detector ranks the cells, as `koilo screen` would. Cells that ``cells.csv`` beside the
 manifest labels give their label to the kept cell within 6 µm of them, one to one, or are cut
 beside the bag where the detector missed them. What a slide gave is kept until the store is whole,
-so that a run that was stopped reads no slide twice; a slide that cannot be read is named and left
-out.
+so that a run that was stopped reads no slide twice, unless its line or its cells were changed. A
+slide that cannot be read, has no cell, or has labelled cells outside it is named and left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import io
 import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from koilo import __version__
-from koilo.bundle import load_bundle
+from koilo.bundle import Bundle, load_bundle
 from koilo.cells import read_crops
 from koilo.config import fingerprint
-from koilo.datasets import LabelledCell, read_cells
+from koilo.datasets import LabelledCell, read_cells, refuse_leaks, refuse_outside
 from koilo.datasets.crop_store import CropStoreWriter, StoredCells, StoredSlide, refuse_slides
 from koilo.detect import Detector, load_detector
 from koilo.errors import ConfigError, ManifestError, OutputError
-from koilo.files import ensure_folder, folder_lock, remove_file, write_bytes
+from koilo.files import ensure_folder, folder_lock, remove_file, sha256_text, write_bytes
 from koilo.manifest import SlideEntry, read_manifest
 from koilo.pipeline.find import OVERLAP_PX, find_cells
 from koilo.pipeline.pixel_size import open_to_read
@@ -87,12 +87,12 @@ def bags(config: BagsConfig) -> int:
 
     Raises:
         ManifestError: the manifest or cells.csv is malformed, a label or split is unknown, a case
-            leaks, or no cell was found.
+            or picture leaks, or no cell was found.
         BundleError: the bundle is missing or unfit.
         OutputError: ``config.out`` cannot be written or is in use.
     """
     entries = read_manifest(config.manifest)
-    refuse_slides(config.manifest, [_stored(entry) for entry in entries])
+    _refuse_slides(config.manifest, entries)
     cells = _labelled_cells(config.manifest, entries)
     device = choose_device(config.device)
     bundle = load_bundle(config.model)
@@ -112,12 +112,22 @@ def bags(config: BagsConfig) -> int:
                     n_failed += 1
                     log.info("%s left out: %s", entry.slide_id, " ".join(str(error).split()))
                 advance(1)
-        _finish(config, parts, bundle.sha256)
+        _finish(config, parts, bundle)
         for entry in entries:
             remove_file(_part_path(config, entry))
         with suppress(OSError):  # where it holds something else, it stays
             (config.out / _PARTS).rmdir()
     return 1 if n_failed else 0
+
+
+def _refuse_slides(manifest: Path, entries: Sequence[SlideEntry]) -> None:
+    """Refuse what no store may hold, one picture in two splits too; say what has no split."""
+    refuse_slides(manifest, [_stored(entry) for entry in entries])
+    # A twin is another picture of the same cells, and may lie in the twin of its slide's split.
+    shown = [replace(e, split=_stored(e).split.removesuffix("_twin")) for e in entries]
+    refuse_leaks(shown, by=None)
+    if without := [entry.slide_id for entry in entries if not entry.split]:
+        log.info("%d slides have no split and are for train, such as %s", len(without), without[0])
 
 
 def _labelled_cells(manifest: Path, entries: Sequence[SlideEntry]) -> dict[str, list[LabelledCell]]:
@@ -142,15 +152,16 @@ def _part(
     workers: Workers,
     key: str,
 ) -> dict[str, NDArray[Any]]:
-    """What one slide gives: from an earlier run with the same settings, else read now."""
-    path = _part_path(config, entry)
+    """What one slide gives: from an earlier run that knew the same of it, else read now."""
+    path, own = _part_path(config, entry), cells.get(entry.slide_id, [])
+    key = sha256_text(f"{key} {entry.path} {entry.mpp} {own}")
     try:
         with np.load(path) as stored:
             if str(stored["key"]) == key:
                 return {name: stored[name] for name in stored if name != "key"}
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         pass
-    part = _read(entry, cells.get(entry.slide_id, []), config, detector, workers)
+    part = _read(entry, own, config, detector, workers)
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {"key": np.array(key), **part}
     np.savez(buffer, **arrays)
@@ -167,6 +178,7 @@ def _read(
 ) -> dict[str, NDArray[Any]]:
     """Crops, ranks, scores and given labels of one slide: its bag first, then missed cells."""
     with open_to_read(entry, None, config.mpp) as slide:
+        refuse_outside(entry.slide_id, slide.dimensions, cells)
         area = foreground(slide)
         tiles = tile_grid(
             slide, area, size_px=detector.tile_px, mpp=detector.mpp, overlap_px=OVERLAP_PX
@@ -234,9 +246,12 @@ def _some_of_each(cells: Sequence[LabelledCell], most: int) -> list[LabelledCell
 def _finish(
     config: BagsConfig,
     parts: Sequence[tuple[SlideEntry, dict[str, NDArray[Any]]]],
-    bundle_sha256: str,
+    bundle: Bundle,
 ) -> None:
     """Lay all parts into one store."""
+    for entry, part in parts:
+        if not len(part["rank"]):
+            log.info("%s left out: no cell was found on it", entry.slide_id)
     parts = [(entry, part) for entry, part in parts if len(part["rank"])]
     if not parts:
         raise ManifestError(
@@ -259,7 +274,8 @@ def _finish(
     facts = {
         "command": "koilo data bags",
         "koilo_version": __version__,
-        "bundle_sha256": bundle_sha256,
+        "bundle_sha256": bundle.sha256,
+        "detector_sha256": bundle.spec["sha256"]["detector.safetensors"],
         "top_k": config.top_k,
     }
     writer.finish([_stored(entry) for entry, _ in parts], cells, facts)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from koilo.cells import read_crops
-from koilo.datasets import LabelledCell, read_cells, refuse_leaks
+from koilo.datasets import LabelledCell, read_cells, refuse_leaks, refuse_outside
+from koilo.datasets.splits import refuse_shared_groups
 from koilo.detect import Scene
 from koilo.errors import ManifestError
 from koilo.manifest import SlideEntry, read_manifest
@@ -45,15 +46,18 @@ def read_labelled(manifest: Path, *, validation: str, unused: Sequence[str]) -> 
         unused: splits that are not touched; all other slides are learnt from.
 
     Raises:
-        ManifestError: malformed, a case or picture in two parts, or nothing to learn from.
+        ManifestError: malformed, a case or picture in two parts, a split that differs from one of
+            these by capitals alone, or nothing to learn from.
     """
-    entries = [entry for entry in read_manifest(manifest) if entry.split not in unused]
-    parts = [replace(e, split="validation" if e.split == validation else "train") for e in entries]
-    refuse_leaks(parts, by="case" if all(entry.case_id for entry in parts) else None)
+    entries = read_manifest(manifest)
+    _refuse_misspelt(manifest, entries, {validation, *unused})
+    parts = [replace(e, split=_part(e.split, validation, unused)) for e in entries]
+    refuse_leaks(parts, by=None)
+    cases = [(entry.case_id, str(entry.split)) for entry in parts if entry.case_id]
+    refuse_shared_groups([case for case, _ in cases], [split for _, split in cases], what="case")
     path = manifest.with_name("cells.csv")
-    every = read_manifest(manifest)
     cells: dict[str, list[LabelledCell]] = {}
-    for cell in read_cells(path, [entry.slide_id for entry in every]):
+    for cell in read_cells(path, [entry.slide_id for entry in entries]):
         cells.setdefault(cell.slide_id, []).append(cell)
     train, held_out = (
         tuple((e, tuple(cells.get(e.slide_id, ()))) for e in parts if e.split == part)
@@ -67,17 +71,36 @@ def read_labelled(manifest: Path, *, validation: str, unused: Sequence[str]) -> 
     return LabelledSlides(train, held_out, (manifest, path))
 
 
+def _refuse_misspelt(manifest: Path, entries: Sequence[SlideEntry], held_out: set[str]) -> None:
+    """Refuse ``Test`` where ``test`` is held out: it would be learnt from."""
+    lowered = {name.lower() for name in held_out}
+    near = {str(e.split) for e in entries if e.split and e.split.lower() in lowered} - held_out
+    if near:
+        raise ManifestError(
+            f"{manifest} has split {', '.join(sorted(near))}, which would be learnt from. Held out "
+            f"are {', '.join(sorted(held_out))}, spelt so. Mend the split column."
+        )
+
+
+def _part(split: str | None, validation: str, unused: Sequence[str]) -> str:
+    if split in unused:
+        return "unused"
+    return "validation" if split == validation else "train"
+
+
 def read_scenes(
     slides: Sequence[tuple[SlideEntry, tuple[LabelledCell, ...]]], *, mpp: float
 ) -> list[Scene]:
     """Fields whole, slides as windows around their cells, at ``mpp`` µm per pixel.
 
     Raises:
+        ManifestError: a cell lies outside its slide.
         SlideError: a slide cannot be read or has no pixel size.
     """
     scenes = []
     for entry, cells in slides:
         with open_slide(entry.path, mpp=entry.mpp) as slide:
+            refuse_outside(entry.slide_id, slide.dimensions, cells)
             for x_px0, y_px0, w_px0, h_px0 in _windows(slide, cells, mpp):
                 size = round(w_px0 * _mpp(slide) / mpp), round(h_px0 * _mpp(slide) / mpp)
                 rgb = slide.read_at_mpp((x_px0, y_px0), mpp, (max(size[0], 1), max(size[1], 1)))
@@ -120,7 +143,7 @@ def read_patches(
         fine: a cell's class is its ``fine`` one, not its ``label``.
 
     Raises:
-        ManifestError: a label that is not in ``classes``.
+        ManifestError: a label that is not in ``classes``, or a cell outside its slide.
         SlideError: a slide cannot be read or has no pixel size.
     """
     names = [[c.fine if fine else c.label for c in cells] for _, cells in slides]
@@ -136,6 +159,7 @@ def read_patches(
             continue
         centres_px0 = np.array([(c.x_px0 + c.w_px0 / 2, c.y_px0 + c.h_px0 / 2) for c in cells])
         with open_slide(entry.path, mpp=entry.mpp) as slide:
+            refuse_outside(entry.slide_id, slide.dimensions, cells)
             patches.append(read_crops(slide, centres_px0, mpp, size_px))
         labels += [list(classes).index(name) for name in own]
     return np.concatenate(patches), np.array(labels, dtype=np.int64)

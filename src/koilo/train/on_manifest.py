@@ -13,7 +13,7 @@ from koilo.cells.predict import build_cell_net
 from koilo.detect import build_detector
 from koilo.encoders.nanodet import NanoDetTrunk
 from koilo.encoders.pretrained import calibrate_batchnorm
-from koilo.errors import TrainingError
+from koilo.errors import ConfigError, TrainingError
 from koilo.progress import log
 from koilo.runtime import seed_all
 from koilo.taxonomy.hierarchy import load_hierarchy
@@ -23,6 +23,7 @@ from koilo.train.loop import fit
 from koilo.train.recipe import LoopConfig, Recipe
 from koilo.train.recipes.detector import DetectorRecipe, DetectorSettings
 from koilo.train.recipes.supervised import CellSet, SupervisedRecipe, SupervisedSettings
+from koilo.train.stored_cells import class_problems
 
 _PATCH_SHARE = 1.7
 """A patch is this much wider than a crop, so that a rotated crop needs no made-up corner."""
@@ -83,6 +84,11 @@ class SupervisedConfig:
     """crops and their augmentation"""
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=900, ema=0.99, clip=5.0))
     """how the recipe is stepped"""
+
+    def __post_init__(self) -> None:
+        """Refuse classes that are unknown, stand twice, or do not begin with NILM."""
+        if problems := class_problems(self.classes):
+            raise ConfigError(f"{'; '.join(problems)} Correct the settings of supervised.")
 
 
 def train_detector(config: DetectorConfig) -> None:

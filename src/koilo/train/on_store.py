@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from koilo.bundle import load_bundle
+from koilo.bundle import Bundle, load_bundle
 from koilo.datasets.crop_store import SPLITS, CropStore, open_crop_store
 from koilo.encoders.starting import load_start, start_files
+from koilo.errors import TrainingError
 from koilo.evaluate.operating_point import lock_operating_point
 from koilo.files import write_json
 from koilo.progress import log
@@ -100,7 +101,7 @@ def train_swift(config: SwiftConfig) -> None:
     store = fold_slides(open_crop_store(config.store), config.net.classes)
     taught = config.two_stages or "cell" in config.settings.terms
     refuse_unfit(store, config.net.classes, config.settings, taught=taught)
-    load_bundle(config.detector)
+    refuse_other_cut(store, load_bundle(config.detector), config.settings.top_k)
     model = build_model(config.net, config.loop.seed)
     if config.start is not None:
         load_start(model.student.trunk, config.start)
@@ -135,6 +136,28 @@ def refuse_unfit(
     )
     validation_slides(store)
     refuse_empty_bags(store, store.of_split(*SPLITS))
+
+
+def refuse_other_cut(store: CropStore, source: Bundle, top_k: int) -> None:
+    """Refuse a store whose bags are not what `koilo screen` will make of a slide.
+
+    The threshold is locked on the store's bags. Stores that do not say how they were cut pass.
+
+    Raises:
+        TrainingError: another detector cut it, or into fewer cells a slide than ``top_k``.
+    """
+    problems = []
+    cut_by = store.facts.get("detector_sha256")
+    if cut_by not in (None, source.spec["sha256"]["detector.safetensors"]):
+        problems.append(f"its cells were not found by the detector of bundle {source.name}")
+    if (kept := store.facts.get("top_k")) is not None and kept < top_k:
+        problems.append(f"it keeps {kept} cells of a slide where settings.top_k is {top_k}")
+    if problems:
+        raise TrainingError(
+            f"{store.folder}: {' and '.join(problems)}: slides would be screened by other cells "
+            "than the threshold was locked on. Name the bundle that cut the store as --detector "
+            "and at most its cells as --settings.top-k, or cut it again."
+        )
 
 
 def run_stages(config: SwiftConfig, store: CropStore, model: SwiftModel) -> None:

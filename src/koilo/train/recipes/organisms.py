@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from koilo.bundle import Bundle, load_bundle, write_bundle
+from koilo.bundle import Bundle, as_stored, load_bundle, write_bundle
 from koilo.cells.organisms import STAGE, OrganismHead, predict_organisms
 from koilo.cells.predict import CellClassifier, load_classifier
 from koilo.errors import ConfigError
@@ -120,7 +120,7 @@ def train_organisms(config: OrganismsConfig) -> None:
     recipe = OrganismsRecipe(config, train, unseen)
     result = fit(recipe, config.loop, config.out, settings=config)
     head = recipe.model
-    head.load_state_dict(load_file(result.weights))
+    head.load_state_dict(_as_stored(load_file(result.weights)))
     p = predict_organisms(head, locking.features)
     thresholds = lock_thresholds(p, locking.holds, config.specificity)
     figures = score_organisms(predict_organisms(head, unseen.features), unseen.holds, thresholds)
@@ -128,6 +128,12 @@ def train_organisms(config: OrganismsConfig) -> None:
         log.info("%s on unseen centres: %.3f", name, value)
     made = write_organisms_bundle(config, source, head, thresholds, figures)
     log.info("%s (sha256 %s): use it with --model %s", made.name, made.sha256[:12], made.folder)
+
+
+def _as_stored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights rounded to what a bundle holds of them: thresholds are locked on these."""
+    plain = {name: value.cpu().numpy() for name, value in weights.items()}
+    return {name: torch.from_numpy(value) for name, value in as_stored(plain).items()}
 
 
 def sets_of_centres(config: OrganismsConfig) -> tuple[range, range, range]:
