@@ -5,7 +5,8 @@
 Each of the four learns for the same number of steps from tiles of the same ground, phantoms mixed
 in as in runs/cric_detector.py, whose code trains it; WORK keeps what is finished. Judged are the
 fold's fields (nuclei marked by points) and phantom fields of an unseen seed, where boxes are exact
-and COCO's mAP means something. ``--smoke`` takes a few fields and steps and claims nothing.
+and COCO's mAP means something. ``--smoke`` takes a few fields and steps, leaves its page in WORK and
+claims nothing.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ from koilo.files import write_json
 from koilo.train import fit
 from koilo.train.recipes.detector import DetectorRecipe, DetectorSettings, find_in_scene
 from koilo.train.record import git_commit
+from stride_page import page_path
 
 SIZES = {"small": {"n_stages": 2, "width": 24}, "shipped": CONFIG}
 """The small one has half the width and one stage of the trunk less, which holds most weights."""
@@ -82,8 +84,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smoke", action="store_true", help="a few fields and steps")
-    parser.add_argument("--page", type=Path, default=Path("docs/results/detector_sizes.json"))
+    parser.add_argument("--page", type=Path, help="default: docs/results/detector_sizes.json")
     args = parser.parse_args()
+    args.page = page_path(args.page, "detector_sizes", args.work, smoke=args.smoke)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     if args.smoke:
