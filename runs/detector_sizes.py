@@ -5,8 +5,8 @@
 Each of the four learns for the same number of steps from tiles of the same ground, phantoms mixed
 in as in runs/cric_detector.py, whose code trains it; WORK keeps what is finished. Judged are the
 fold's fields (nuclei marked by points) and phantom fields of an unseen seed, where boxes are exact
-and COCO's mAP means something. ``--smoke`` takes a few fields and steps, leaves its page in WORK and
-claims nothing.
+and COCO's mAP means something. ``--smoke`` takes a few fields and steps, claims nothing
+and leaves its page in WORK.
 """
 
 from __future__ import annotations
