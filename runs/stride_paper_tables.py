@@ -46,9 +46,9 @@ def ablation_table(table: Table, split: str, draws: int) -> dict[str, Any]:
         for measure in (auc, specificity_at):
             found = mean_over_seeds(positive, scores, measure, strata=strata, draws=draws)
             row.append(found.as_dict())
-            compared = method != "swift" and "swift" in table.methods
+            compared = method != "swift" and table.common_seeds(method, "swift")
             row.append(
-                paired_difference(positive, scores, table.scores("swift", split), measure,
+                paired_difference(positive, *table.scores_of_both(method, "swift", split), measure,
                                   strata=strata, draws=draws).as_dict() if compared else None
             )  # fmt: skip
         for place in (0, 1):

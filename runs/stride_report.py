@@ -201,7 +201,7 @@ def verdicts(table: Table, converged: dict[str, bool], *, smoke: bool) -> dict[s
         shown = f"{found['estimate']:+.3f} ({found['low']:+.3f} – {found['high']:+.3f})"
         judged = converged[claim.first] and converged[claim.second] and not smoke
         holds = "holds" if found["low"] > 0 else "does not hold"
-        seeds = min(len(table.seeds(claim.first)), len(table.seeds(claim.second)))
+        seeds = len(table.common_seeds(claim.first, claim.second))
         if seeds < SEEDS:
             holds += f" on {seeds} of {SEEDS} seeds: provisional"
         rows.append([claim.text, claim.paper, shown, holds if judged else "not judged"])
@@ -216,21 +216,22 @@ def recovered(table: Table) -> dict[str, Any]:
     """
     if "swift" not in table.methods or "unseen_twin" not in table.splits:
         return {"columns": ["method"], "rows": []}
-    positive, swift = table.positive("unseen"), table.scores("swift", "unseen")
+    positive = table.positive("unseen")
 
-    def over_swift(scores: Floats, measure: str) -> Interval:
+    def over_swift(scores: Floats, swift: Floats, measure: str) -> Interval:
         strata = np.array(table.labels("unseen"))
         return paired_difference(
             positive, scores, swift, MEASURES[measure], strata=strata, draws=DRAWS
         )
 
     # Twins stand in the order of their slides: the same cells, so the same draws.
-    gaps = {name: over_swift(table.scores("swift", "unseen_twin"), name) for name in MEASURES}
+    twins, swift = table.scores("swift", "unseen_twin"), table.scores("swift", "unseen")
+    gaps = {name: over_swift(twins, swift, name) for name in MEASURES}
     rows = []
-    for method in (name for name in COLOUR if name in table.methods):
+    for method in (name for name in COLOUR if table.common_seeds(name, "swift")):
         row: list[Any] = [method]
         for measure, gap in gaps.items():
-            gain = over_swift(table.scores(method, "unseen"), measure)
+            gain = over_swift(*table.scores_of_both(method, "swift", "unseen"), measure)
             share = round(gain.estimate / gap.estimate, 2) if gap.estimate > 0 else "no gap"
             row += [gap.as_dict(), gain.as_dict(), share]
         rows.append(row)
@@ -240,16 +241,15 @@ def recovered(table: Table) -> dict[str, Any]:
 
 
 def _ran(table: Table, claim: Claim) -> bool:
-    """Whether both methods left scores, and of the claim's split."""
-    return {claim.first, claim.second} <= set(table.methods) and claim.split in table.splits
+    """Whether both methods left scores, of a common seed and of the claim's split."""
+    return bool(table.common_seeds(claim.first, claim.second)) and claim.split in table.splits
 
 
 def _difference(table: Table, claim: Claim) -> dict[str, float]:
     positive = table.positive(claim.split)
     return paired_difference(
         positive,
-        table.scores(claim.first, claim.split),
-        table.scores(claim.second, claim.split),
+        *table.scores_of_both(claim.first, claim.second, claim.split),
         MEASURES[claim.measure],
         strata=np.array(table.labels(claim.split)),
         draws=DRAWS,

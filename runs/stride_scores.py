@@ -83,6 +83,19 @@ class Table:
         """(seeds, slides), slides in the order of their ids."""
         return np.stack([run.p_positive for run in self.of(method, split)])
 
+    def common_seeds(self, first: str, second: str) -> list[int]:
+        """The seeds that two methods both ran with: differences are of these alone."""
+        return [seed for seed in self.seeds(first) if seed in self.seeds(second)]
+
+    def scores_of_both(self, first: str, second: str, split: str) -> tuple[Floats, Floats]:
+        """Scores (seeds, slides) of two methods on the seeds that both ran with."""
+        seeds = self.common_seeds(first, second)
+        own, other = (
+            np.stack([self.runs[name, seed, split].p_positive for seed in seeds])
+            for name in (first, second)
+        )
+        return own, other
+
     def margins(self, method: str, split: str) -> Floats:
         """Scores less each seed's locked threshold: at 0 and above is called positive."""
         return np.stack([run.p_positive - run.threshold for run in self.of(method, split)])

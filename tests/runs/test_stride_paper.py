@@ -112,6 +112,21 @@ def test_f1_is_perfect_where_all_is_right_and_nothing_where_a_class_is_never_cal
     assert rows["control: always NILM"]["NILM"] == pytest.approx(2 * 0.79 / 1.79, abs=1e-4)
 
 
+def test_two_methods_are_compared_on_the_seeds_that_both_ran_with(
+    store: CropStore, tmp_path: Path
+) -> None:
+    for method, seed, blind in (("two_stage", 1, ()), ("swift", 1, ()), ("swift", 2, CLASSES[1:])):
+        write_scores(tmp_path / "scores" / f"{method}_{seed}.csv", made_up(store, blind))
+    table = Table([tmp_path])
+    assert table.common_seeds("two_stage", "swift") == [1]
+    assert table.common_seeds("two_stage", "ceiling") == []
+    found = stride_paper_tables.ablation_table(table, "test", 5)
+    rows = {row[0]: dict(zip(found["columns"], row, strict=True)) for row in found["rows"]}
+    # Seed 2 of swift calls nothing; against the mean of both, two_stage would be better.
+    assert rows["two_stage"]["AUC less swift's"] == {"estimate": 0.0, "low": 0.0, "high": 0.0}
+    assert rows["swift"]["AUC"]["estimate"] < 1
+
+
 def test_missed_slides_are_counted_by_class_and_above_the_mildest(table: Table) -> None:
     found = stride_centres.missed_table(table, "unseen")
     rows = {row[0]: dict(zip(found["columns"], row, strict=True)) for row in found["rows"]}
