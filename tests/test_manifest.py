@@ -104,6 +104,13 @@ def test_a_slide_named_twice_is_read_once(tmp_path):
     assert ids(find_slides([tmp_path, tmp_path / "a.svs"])) == ["a"]
 
 
+def test_a_manifest_that_gives_two_slides_one_file_is_refused_since_one_would_be_missing(tmp_path):
+    touch(tmp_path / "a.svs")
+    (tmp_path / "m.csv").write_text("slide_id,path\nann,a.svs\nbea,./a.svs\n")
+    with pytest.raises(ManifestError, match=r"slides 'ann' and 'bea' both name .*a\.svs"):
+        find_slides([tmp_path / "m.csv"])
+
+
 def test_data_of_another_slide_is_ignored_and_says_whose_it_is(tmp_path):
     touch(tmp_path / "m.mrxs", tmp_path / "m" / "Data0000.dat", tmp_path / "h-0.jpg")
     (tmp_path / "h.vms").write_text("[Virtual Microscope Specimen]\nImageFile = h-0.jpg\n")

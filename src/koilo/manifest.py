@@ -146,7 +146,7 @@ def find_slides(paths: Sequence[Path], *, exclude: Path | None = None) -> Found:
         exclude: a folder that is not searched (the results).
 
     Raises:
-        ManifestError: a path does not exist, or a manifest is malformed.
+        ManifestError: a path does not exist, a manifest is malformed, or names a file twice.
     """
     slides: list[SlideEntry] = []
     ignored: list[tuple[Path, str]] = []
@@ -156,7 +156,7 @@ def find_slides(paths: Sequence[Path], *, exclude: Path | None = None) -> Found:
                 f"{path} does not exist. Name slides, folders or a manifest (.csv). Check the path."
             )
         if path.suffix.lower() == ".csv" and path.is_file():
-            slides += read_manifest(path)
+            slides += _refuse_doubled_files(path, read_manifest(path))
         elif path.is_dir() and not _is_dicom_folder(path):
             inside = _search(path, exclude.resolve() if exclude else None)
             slides += [SlideEntry(slide_id_of(p.relative_to(path)), p) for p in inside[0]]
@@ -165,6 +165,23 @@ def find_slides(paths: Sequence[Path], *, exclude: Path | None = None) -> Found:
             slides.append(SlideEntry(slide_id_of(Path(path.resolve().name)), path))
     unique = list({entry.path.resolve(): entry for entry in reversed(slides)}.values())[::-1]
     return Found(tuple(_without_collisions(unique)), tuple(ignored))
+
+
+def _refuse_doubled_files(path: Path, entries: Sequence[SlideEntry]) -> Sequence[SlideEntry]:
+    """Refuse two slides on one file: read once, the other would be missing from the results.
+
+    Raises:
+        ManifestError: naming both.
+    """
+    first: dict[Path, str] = {}
+    for entry in entries:
+        other = first.setdefault(entry.path.resolve(), entry.slide_id)
+        if other != entry.slide_id:
+            raise ManifestError(
+                f"{path}: slides '{other}' and '{entry.slide_id}' both name {entry.path}. Each "
+                "slide has a file of its own. Correct the path of one, or leave it out."
+            )
+    return entries
 
 
 def slide_id_of(relative: Path) -> str:
