@@ -57,7 +57,10 @@ def known_features(words: str) -> list[str]:
 
 
 def read_features(study: Study, name: str, slides: Sequence[StoredSlide]) -> BagSet:
-    """The bags of slides as one way of training leaves them, features scaled by training slides.
+    """The bags of slides as one way of training leaves them.
+
+    Features are as they come (docs/log.md: scaled, they lose); of an encoder of one's own they are
+    scaled as `koilo features` does.
 
     Raises:
         TrainingError: a slide has no cell, or a folder's weights cannot be read.
@@ -65,9 +68,10 @@ def read_features(study: Study, name: str, slides: Sequence[StoredSlide]) -> Bag
     bags = read_bags_of_store(
         _cell_net(study, name), study.store, slides, study.plan.settings.top_k
     )
-    training = [
-        rows for rows, split in zip(bags.rows, bags.splits, strict=True) if split == "train"
-    ]
+    if tells_classes(name):
+        return bags
+    splits = zip(bags.rows, bags.splits, strict=True)
+    training = [rows for rows, split in splits if split == "train"]
     return replace(bags, features=scale_features(bags.features, np.concatenate(training)))
 
 

@@ -81,8 +81,8 @@ def main() -> None:
         },
         "notes": [
             *smoke_notes(options.smoke),
-            "One seed: no interval over trainings, no verdict. Features are scaled by training "
-            "slides and frozen; every head has the same steps. The semi-supervised methods begin "
+            "One seed: no interval over trainings, no verdict. Features are frozen and as "
+            "they come; every head has the same steps. The semi-supervised methods begin "
             "where SWIFT does, with as many steps and labelled cells; the self-supervised ones "
             "begin where all begin. One configuration each, not tuned; TransMIL 128 wide (paper "
             "512).",
