@@ -14,14 +14,13 @@ from koilo.evaluate.operating_point import specificity_at, threshold_at_specific
 from koilo.evaluate.predictive import PredictiveRow, predictive_table
 from koilo.evaluate.scores import auc, sensitivity_specificity
 from koilo.evaluate.workload import Workload, workload
-from stride import COLOUR, METHODS
+from stride import METHODS
 from stride_centres import mean_count, missed_by_class
 from stride_grades import PREVALENCE, count_calls, true_classes
 from stride_scores import Table
 
 Bools = NDArray[np.bool_]
 
-ABLATIONS = ("two_stage", "slide_ft", "swift_no_cam", "swift", *COLOUR)
 INSIDE = ("two_stage", "slide_ft", "swift_no_cam", "swift", "ceiling")
 OUTSIDE = ("two_stage", "swift", "continued", "stain_aug", "color_adv", "color_adv_stain")
 """Methods shown on the internal test and on unseen centres."""
@@ -38,7 +37,7 @@ def ablation_table(table: Table, split: str, draws: int) -> dict[str, Any]:
                "spec@sens95 less swift's", "locked sensitivity", "locked specificity"]  # fmt: skip
     positive, strata = table.positive(split), np.array(table.labels(split))
     rows: list[list[Any]] = []
-    for method in ABLATIONS:
+    for method in METHODS:
         if method not in table.methods:
             rows.append([method, "not run", *[None] * (len(columns) - 2)])
             continue
