@@ -65,7 +65,7 @@ def main() -> None:
     name = "stride_heads"
     facts = page_facts(
         options,
-        f"{name}.py",
+        f"{name}.py" + (f" --features {options.features}" if options.features else ""),
         name,
         "STRIDE's slide heads by features on the multi-centre cohort (synthetic, one seed)",
         f"phantom cohort, seed {study.store.facts.get('seed')}",
