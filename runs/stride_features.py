@@ -33,8 +33,8 @@ from stride import METHODS, Study
 SEMI = tuple(name for name in semi.METHODS if name != "supervised")
 SELF_SUPERVISED = self_supervised.METHODS
 FEATURES = ("two_stage", *SEMI, *SELF_SUPERVISED, "swift")
-TRUNK = 0.3
-"""The trunk's share of the head's rate, as in the joint stage."""
+KNOWN = (*METHODS, *SEMI, *SELF_SUPERVISED)
+"""Names of features; one of these is never a folder, though one may be called so."""
 
 
 def known_features(words: str) -> list[str]:
@@ -47,11 +47,10 @@ def known_features(words: str) -> list[str]:
         ConfigError: a word is neither.
     """
     names = words.split(",")
-    allowed = (*METHODS, *SEMI, *SELF_SUPERVISED)
-    if wrong := [name for name in names if name not in allowed and not Path(name).is_dir()]:
+    if wrong := [name for name in names if name not in KNOWN and not Path(name).is_dir()]:
         raise ConfigError(
             f"--features: {', '.join(map(repr, wrong))} is unknown. Allowed: "
-            f"{', '.join(allowed)}, or a folder in the format of transformers. Correct --features."
+            f"{', '.join(KNOWN)}, or a folder in the format of transformers. Correct --features."
         )
     return names
 
@@ -77,16 +76,16 @@ def read_features(study: Study, name: str, slides: Sequence[StoredSlide]) -> Bag
 
 def key_of(name: str) -> str:
     """What features are known by in OUT; an encoder of one's own by its weights, too."""
-    folder = Path(name)
-    if not folder.is_dir():
+    if name in KNOWN:
         return name
+    folder = Path(name)
     weights = start_files(folder)[-1]
     return f"{folder.name}-{hash_files([weights])[str(weights)][:12]}"
 
 
 def tells_classes(name: str) -> bool:
     """Whether these features come with a cell classifier, which the two-stage rivals need."""
-    return not Path(name).is_dir()
+    return name in KNOWN
 
 
 def _cell_net(study: Study, name: str) -> MeanCellNet:
@@ -94,7 +93,7 @@ def _cell_net(study: Study, name: str) -> MeanCellNet:
     if name in METHODS:
         return study.judged(name)[0]
     net, classes = study.plan.net, study.plan.net.classes.cells
-    if name not in SEMI + SELF_SUPERVISED:
+    if name not in KNOWN:
         own = MeanCellNet(len(classes), *encoder_of_folder(Path(name)))
         own.trunk = load_encoder(Path(name))
         return own
@@ -110,7 +109,8 @@ def _train_semi(study: Study, name: str, folder: Path) -> None:
     plan = study.plan
     start = ensure_folder(folder) / "start.safetensors"
     write_weights(start, study.start().student.trunk, {})
-    loop = replace(plan.joint, lr_scales={"net.trunk": TRUNK}, ema=plan.settings.teacher_decay)
+    scales = {f"net.{k.removeprefix('student.')}": v for k, v in plan.joint.lr_scales.items()}
+    loop = replace(plan.joint, lr_scales=scales, ema=plan.settings.teacher_decay)
     config = SemiConfig(
         store=study.store.folder,
         out=folder,

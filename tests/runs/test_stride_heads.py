@@ -68,6 +68,16 @@ def test_an_encoder_of_ones_own_is_a_row_without_rivals_known_by_its_weights(
     assert stride_features.key_of(str(folder)) != known_by
 
 
+def test_a_folder_called_like_a_method_is_not_taken_for_an_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "swift").mkdir()  # what `koilo train swift` leaves
+    monkeypatch.chdir(tmp_path)
+    assert stride_features.known_features("swift") == ["swift"]
+    assert stride_features.key_of("swift") == "swift"
+    assert stride_features.tells_classes("swift")
+
+
 def test_unknown_features_are_refused_with_those_that_are_known() -> None:
     with pytest.raises(ConfigError, match=r"'resnet9000' is unknown. Allowed: two_stage.*folder"):
         stride_features.known_features("swift,resnet9000")
