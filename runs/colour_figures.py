@@ -21,14 +21,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from koilo.datasets.crop_store import CropStore
-from koilo.files import write_json
 from koilo.taxonomy import NEGATIVE
 from koilo.train import batch_rng
 from koilo.train.colour import shift_colours, steepest_shift
 from koilo.train.joint import JointSampler
 from koilo.train.swift_model import SwiftModel
 from stride import METHODS, Study
-from stride_page import open_study, page_facts, page_parser, page_path, run_script, smoke_notes
+from stride_page import open_study, page_parser, page_path, run_script, write_page
 from stride_readings import has_run, no_model
 
 RADIUS, CELLS, SLIDES = 0.1, 10, 3
@@ -58,7 +57,7 @@ def main() -> None:
     draw_shifts(study, model, drawn["shifts.jpg"])
     draw_stains(store, drawn["stains.png"])
     draw_twins(store, drawn["twins.jpg"])
-    facts = page_facts(
+    write_page(
         options,
         f"colour_figures.py --method {options.method}",
         page.stem,
@@ -66,12 +65,9 @@ def main() -> None:
         f"phantom cohort, seed {store.facts.get('seed')}; shifts follow the gradient of "
         f"{options.method}'s model",
         time.time() - started,
+        notes=["Pictures only: nothing is measured here."],
+        pictures={drawn[name].name: caption for name, caption in PICTURES.items()},
     )
-    told = facts | {
-        "notes": [*smoke_notes(options.smoke), "Pictures only: nothing is measured here."],
-        "pictures": {drawn[name].name: caption for name, caption in PICTURES.items()},
-    }
-    write_json(page, told)
 
 
 def draw_shifts(study: Study, model: SwiftModel, path: Path) -> None:

@@ -22,7 +22,6 @@ from koilo.errors import TrainingError
 from koilo.evaluate.comparison import paired_difference
 from koilo.evaluate.operating_point import specificity_at
 from koilo.evaluate.scores import auc
-from koilo.files import write_json
 from koilo.mil import Bag
 from koilo.mil.adaptation import AdaptationSettings, adapt
 from koilo.progress import log
@@ -31,11 +30,9 @@ from koilo.train.swift_model import read_bags_of_store
 from stride import Study, judged_folder, run_folder
 from stride_page import (
     open_study,
-    page_facts,
     page_parser,
-    page_path,
     run_script,
-    smoke_notes,
+    write_page,
 )
 
 METHODS = ("two_stage", "swift")
@@ -64,25 +61,21 @@ def main() -> None:
     table = adaptation_table(study)
     paces = [f"{name} (rate {each.lr:g}, teacher {each.ema:g})" for name, each in PACES.items()]
     name = "stride_adaptation"
-    facts = page_facts(
+    write_page(
         options,
         f"{name}.py",
         name,
         "Test-time adaptation to unseen centres (synthetic, one seed)",
         f"phantom cohort, seed {study.store.facts.get('seed')}",
         time.time() - started,
-    )
-    page = facts | {
-        "tables": {"adaptation": table},
-        "notes": [
-            *smoke_notes(options.smoke),
+        tables={"adaptation": table},
+        notes=[
             f"Paces: {', '.join(paces)}. Differences are after less before, 95 % by bootstrap of "
             "slides within class and centre. Unseen slides are judged while the head adapts to "
             "their centre; the internal test (control) by the head that each centre leaves, "
             "measures averaged. One seed: no interval over trainings, no verdict.",
         ],
-    }
-    write_json(page_path(options.page, name, options.out, smoke=options.smoke), page)
+    )
 
 
 def adaptation_table(study: Study) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from koilo.datasets.crop_store import CropStore, StoredSlide
 from koilo.evaluate.scores import auc
-from koilo.files import write_json
 from koilo.progress import log
 from koilo.train.both_modes import in_both_modes
 from koilo.train.recipes.swift import SwiftSettings
@@ -33,11 +32,9 @@ from stride import JUDGED, Study, refuse_other_study
 from stride_page import (
     RANDOM_AUC,
     open_study,
-    page_facts,
     page_parser,
-    page_path,
     run_script,
-    smoke_notes,
+    write_page,
 )
 
 BACKBONES = ("convnext_twin", "vit_twin", "resnet_twin")
@@ -50,24 +47,20 @@ def main() -> None:
     refuse_other_study(study.out, study.store, study.plan)
     table = backbones_table(study)
     name = "stride_backbones"
-    facts = page_facts(
+    write_page(
         options,
         f"{name}.py",
         name,
         "STRIDE's backbones on the multi-centre cohort (synthetic, one seed)",
         f"phantom cohort, seed {study.store.facts.get('seed')}",
         time.time() - started,
-    )
-    page = facts | {
-        "controls": RANDOM_AUC,
-        "tables": {"Backbones": table},
-        "notes": [
-            *smoke_notes(options.smoke),
+        controls=RANDOM_AUC,
+        tables={"Backbones": table},
+        notes=[
             "One seed: no interval over trainings, no verdict. All begin at random weights, which "
             "their few steps do not make up for.",
         ],
-    }
-    write_json(page_path(options.page, name, options.out, smoke=options.smoke), page)
+    )
 
 
 def backbones_table(study: Study) -> dict[str, Any]:

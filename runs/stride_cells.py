@@ -19,7 +19,6 @@ from pathlib import Path
 
 from koilo.datasets.crop_store import CropStore
 from koilo.evaluate.scores import f1_by_class
-from koilo.files import write_json
 from koilo.train.joint import Classes
 from stride_cell_tables import (
     all_features,
@@ -30,7 +29,7 @@ from stride_cell_tables import (
 )
 from stride_grades import count_calls
 from stride_maps import spread_points
-from stride_page import open_study, page_facts, page_parser, page_path, run_script, smoke_notes
+from stride_page import open_study, page_parser, page_path, run_script, write_page
 from stride_pictures import draw_f1_by_size, draw_maps
 from stride_readings import (
     KEPT,
@@ -63,7 +62,7 @@ def main() -> None:
     tables = cell_tables(readings, sample, plan.net.classes)
     pictures = draw_pictures(readings, sample, store, plan.net.classes, options.page)
     sizes = Counter(sample.labels)
-    facts = page_facts(
+    write_page(
         options,
         "stride_cells.py",
         options.page.stem,
@@ -71,12 +70,9 @@ def main() -> None:
         f"phantom cohort, seed {store.facts.get('seed')}: {len(sample.slides)} test slides "
         f"({', '.join(f'{count} {name}' for name, count in sizes.items())})",
         time.time() - started,
-    )
-    page = facts | {
-        "controls": controls(sample, plan.net.classes),
-        "tables": tables,
-        "notes": [
-            *smoke_notes(options.smoke),
+        controls=controls(sample, plan.net.classes),
+        tables=tables,
+        notes=[
             "One seed, no interval over trainings, no verdict. Slides were sampled equally by "
             "class, so that F1 is not that of a population.",
             f"Ranked are all {KEPT} kept cells of a slide. Attention and the maps explain the "
@@ -88,9 +84,8 @@ def main() -> None:
             "nearest in the features themselves that have a point's class stands in the table.",
             f"Not run: {', '.join(name for name in READ if name not in readings) or 'nothing'}.",
         ],
-        "pictures": pictures,
-    }
-    write_json(options.page, page)
+        pictures=pictures,
+    )
 
 
 def controls(sample: Sample, classes: Classes) -> dict[str, float]:

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from koilo.datasets.crop_store import CropStore, StoredSlide
 from koilo.evaluate.scores import auc
-from koilo.files import write_json
 from koilo.mil.cam import CAMS, cell_maps, relative_maps
 from koilo.progress import log
 from koilo.taxonomy import NEGATIVE
@@ -36,11 +35,10 @@ from stride_maps import draw_evenly
 from stride_page import (
     RANDOM_AUC,
     open_study,
-    page_facts,
     page_parser,
     page_path,
     run_script,
-    smoke_notes,
+    write_page,
 )
 from stride_readings import has_run, no_model
 
@@ -83,7 +81,7 @@ def main() -> None:
         log.info("moving colours for %s", name)
         colours += colour_rows(study, name, n)
     lesions = plan.net.classes.slides[1:]
-    facts = page_facts(
+    write_page(
         options,
         "stride_diagnosis.py",
         options.page.stem,
@@ -91,10 +89,8 @@ def main() -> None:
         f"phantom cohort, seed {store.facts.get('seed')}: at most {n} positive slides of "
         f"the training split, at most {n} of the validation split, equally many a class",
         time.time() - started,
-    )
-    page = facts | {
-        "controls": controls(study, n),
-        "tables": {
+        controls=controls(study, n),
+        tables={
             "Cells of positive training slides labelled by each map": {
                 "columns": ["method", "map", "share labelled", "of these right",
                             "slides flooded", "AUC of lesion cells"],
@@ -109,8 +105,7 @@ def main() -> None:
                 "rows": colours,
             },
         },
-        "notes": [
-            *smoke_notes(options.smoke),
+        notes=[
             "The student with its head, not their averages. A cell is labelled where its map is "
             f"over {plan.settings.tau_cam} of the bag's largest value; a slide is flooded where "
             f"over {FLOODED} of its cells are. Slides whose label was swapped are left out.",
@@ -121,8 +116,7 @@ def main() -> None:
             "the worst way is each model's own gradient.",
             f"Not run: {', '.join(sorted(missing, key=METHODS.index)) or 'nothing'}.",
         ],
-    }  # fmt: skip
-    write_json(options.page, page)
+    )  # fmt: skip
 
 
 def map_rows(study: Study, method: str, n: int) -> list[list[object]]:

@@ -36,11 +36,9 @@ from stride_features import FEATURES, key_of, known_features, read_features, tel
 from stride_page import (
     RANDOM_SCORE,
     open_study,
-    page_facts,
     page_parser,
-    page_path,
     run_script,
-    smoke_notes,
+    write_page,
 )
 
 NOT_OF_FEATURES = {"evidence"}
@@ -63,24 +61,21 @@ def main() -> None:
     read = [rows_of(study, each, cheng) for each in features]
     missing = ", ".join(each for each in FEATURES if each not in features)
     name = "stride_heads"
-    facts = page_facts(
+    write_page(
         options,
         f"{name}.py" + (f" --features {options.features}" if options.features else ""),
         name,
         "STRIDE's slide heads by features on the multi-centre cohort (synthetic, one seed)",
         f"phantom cohort, seed {study.store.facts.get('seed')}",
         sum(each["seconds"] for each in read),
-    )
-    page = facts | {
-        "controls": RANDOM_SCORE,
-        "tables": {
+        controls=RANDOM_SCORE,
+        tables={
             "Slide heads by features (S-34), two-stage rivals (S-35)": {
                 "columns": ["features", "head", *measure_names()],
                 "rows": [row for each in read for row in each["rows"]],
             }
         },
-        "notes": [
-            *smoke_notes(options.smoke),
+        notes=[
             "One seed: no interval over trainings, no verdict. Features are frozen and as "
             "they come; every head has the same steps. The semi-supervised methods begin "
             "where SWIFT does, with as many steps and labelled cells; the self-supervised ones "
@@ -88,8 +83,7 @@ def main() -> None:
             "512).",
             f"Not run: {missing or 'nothing'}.",
         ],
-    }
-    write_json(page_path(options.page, name, options.out, smoke=options.smoke), page)
+    )
 
 
 def rows_of(study: Study, features: str, cheng: ChengSettings) -> dict[str, Any]:

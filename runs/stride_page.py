@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 
 from koilo.datasets.crop_store import open_crop_store
 from koilo.errors import KoiloError
+from koilo.files import write_json
 from koilo.progress import start_logging
 from koilo.train.record import git_commit
 from stride import Study, cpu_plan, tuned_rates
@@ -49,11 +50,24 @@ def open_study(options: argparse.Namespace) -> Study:
     return Study(store, plan, options.out, options.seed, tuned_rates(options.out))
 
 
-def page_facts(
-    options: argparse.Namespace, call: str, name: str, title: str, data: str, seconds: float
-) -> dict[str, Any]:
-    """What a result file of one seed says of itself; ``call`` is the script and its own words."""
-    return {
+def write_page(
+    options: argparse.Namespace,
+    call: str,
+    name: str,
+    title: str,
+    data: str,
+    seconds: float,
+    notes: Sequence[str],
+    **parts: Any,
+) -> None:
+    """Write the result file of one seed; ``call`` is the script and its own words.
+
+    ``parts`` are its tables, controls and pictures.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    page = {
         "name": name,
         "title": title,
         "command": f"python runs/{call} COHORT OUT --seed {options.seed}"
@@ -62,7 +76,10 @@ def page_facts(
         "data": data,
         "seed": options.seed,
         "seconds": round(seconds),
+        "notes": [*smoke_notes(options.smoke), *notes],
+        **parts,
     }
+    write_json(page_path(options.page, name, options.out, smoke=options.smoke), page)
 
 
 def page_path(named: Path | None, name: str, out: Path, *, smoke: bool) -> Path:

@@ -15,18 +15,15 @@ from dataclasses import replace
 from typing import Any
 
 from koilo.errors import ConfigError
-from koilo.files import write_json
 from koilo.progress import log
 from koilo.train.stages import averages_are_better, train_swift_stage
 from stride import Study, refuse_other_study
 from stride_page import (
     RANDOM_SCORE,
     open_study,
-    page_facts,
     page_parser,
-    page_path,
     run_script,
-    smoke_notes,
+    write_page,
 )
 
 SWEEPS: dict[str, tuple[float, ...]] = {
@@ -52,23 +49,19 @@ def main() -> None:
     refuse_other_study(study.out, study.store, study.plan)
     rows = [row for field in fields for row in sweep(study, field, SWEEPS[field])]
     name = "stride_sweep"
-    facts = page_facts(
+    write_page(
         options,
         f"{name}.py",
         name,
         "SWIFT's open values, one at a time (synthetic cohort, validation)",
         f"validation slides of the phantom cohort, seed {study.store.facts.get('seed')}",
         sum(row.pop() for row in rows),
-    )
-    page = facts | {
-        "controls": RANDOM_SCORE,
-        "tables": {"Sweep": {"columns": ["field", "value", "AUC", "spec@sens95"], "rows": rows}},
-        "notes": [
-            *smoke_notes(options.smoke),
+        controls=RANDOM_SCORE,
+        tables={"Sweep": {"columns": ["field", "value", "AUC", "spec@sens95"], "rows": rows}},
+        notes=[
             "One seed; the other fields at the CPU twin's values, whose run is SWIFT's own.",
         ],
-    }
-    write_json(page_path(options.page, name, options.out, smoke=options.smoke), page)
+    )
 
 
 def sweep(study: Study, name: str, values: tuple[float, ...]) -> list[list[Any]]:
